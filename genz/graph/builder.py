@@ -1,0 +1,101 @@
+"""Build the operators of a step: the embedding, each kind of layer once with its count, and the head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from genz.graph.attention import attention_operators
+from genz.graph.context import Context
+from genz.graph.feed_forward import feed_forward_operators, mixture_operators
+from genz.graph.step import Operator, Step
+from genz.operators.elementwise import NORM_FLOPS, RESIDUAL_FLOPS, SAMPLING_FLOPS, elementwise, gather
+from genz.specs.engine import Engine
+from genz.specs.layers import Attention, LatentAttention, Layer, MixtureOfExperts
+from genz.specs.model import ModelSpec
+from genz.specs.parallelism import Parallelism
+from genz.specs.precision import Widths
+
+
+def build(model: ModelSpec, step: Step, *, parallelism: Parallelism, widths: Widths, engine: Engine) -> tuple[Operator, ...]:
+    """The operators of a step on the fullest device, in order of execution, alike ones grouped."""
+    context = Context(step, widths, engine, parallelism.tensor)
+    operators: list[Operator] = [*_entry_operators(model, context)]
+    for layer, count in model.layer_groups:
+        operators += _layer_operators(layer, count, context)
+    operators += _exit_operators(model, context)
+    return tuple(operators)
+
+
+def layer_label(layer: Layer) -> str:
+    """A short name of a kind of layer, such as "window 1024 + dense"."""
+    mixer = layer.token_mixer
+    names = []
+    if isinstance(mixer, (Attention, LatentAttention)):
+        limits = f"window {mixer.window}" if mixer.window else f"chunk {mixer.chunk}" if mixer.chunk else "full"
+        names.append("latent" if isinstance(mixer, LatentAttention) else limits)
+    if layer.channel_mixer is not None:
+        names.append("experts" if isinstance(layer.channel_mixer, MixtureOfExperts) else "dense")
+    return " + ".join(names)
+
+
+def _layer_operators(layer: Layer, count: int, step_context: Context) -> Iterable[Operator]:
+    context = step_context.within(layer_label(layer), count)
+    if not context.engine.fuses("norm"):
+        # A norm that takes the residual addition along also reads and writes the residual.
+        passes = 2 if context.engine.fuses("residual") else 1
+        yield context.operator("norm", "elementwise", elementwise(
+            context.tokens * layer.hidden, reads=passes, writes=passes, flops=NORM_FLOPS, element_bytes=context.widths.base_bytes,
+        ), times=layer.norms)  # fmt: skip
+    if layer.token_mixer is not None:
+        yield from attention_operators(layer.token_mixer, context, reduces=not layer.parallel)
+    if isinstance(layer.channel_mixer, MixtureOfExperts):
+        yield from mixture_operators(layer.channel_mixer, context)
+    elif layer.channel_mixer is not None:
+        yield from feed_forward_operators(layer.channel_mixer, context)
+    if not context.engine.fuses("residual"):
+        yield context.operator("residual", "elementwise", elementwise(
+            context.tokens * layer.hidden, reads=2, writes=1, flops=RESIDUAL_FLOPS, element_bytes=context.widths.base_bytes,
+        ), times=1 if layer.parallel else 2)  # fmt: skip
+
+
+def _entry_operators(model: ModelSpec, step_context: Context) -> Iterable[Operator]:
+    context = step_context.within("embedding", 1)
+    embedding, widths = model.embedding, step_context.widths
+    tables = 2 if embedding.positions else 1
+    yield context.operator(
+        "embedding", "embedding", gather(context.tokens * tables, embedding.width, element_bytes=widths.base_bytes)
+    )
+    for projection in embedding.projections[:1]:
+        yield context.linear(projection, context.tokens)
+    if context.tensor_parallel > 1:
+        yield context.all_reduce("embedding_all_reduce", embedding.hidden)
+
+
+def _exit_operators(model: ModelSpec, step_context: Context) -> Iterable[Operator]:
+    context = step_context.within("head", 1)
+    embedding, widths = model.embedding, step_context.widths
+    sampled = context.step.sampled
+    if not context.engine.fuses("norm"):
+        yield context.operator("final_norm", "elementwise", elementwise(
+            sampled * embedding.hidden, reads=1, writes=1, flops=NORM_FLOPS, element_bytes=widths.base_bytes,
+        ))  # fmt: skip
+    for projection in embedding.projections[1:]:
+        yield context.linear(projection, sampled)
+    yield context.linear(embedding.head, sampled)
+    if context.tensor_parallel > 1:
+        yield context.all_gather("logits_all_gather", sampled * embedding.vocabulary * widths.base_bytes)
+    if not context.engine.fuses("logits"):
+        yield context.operator("sampling", "elementwise", elementwise(
+            sampled * embedding.vocabulary, reads=1, writes=0, flops=SAMPLING_FLOPS, element_bytes=widths.base_bytes,
+        ))  # fmt: skip
+
+
+def matrix_flops(operators: Iterable[Operator], *, categories: frozenset[str] | None = None) -> float:
+    """Matrix FLOPs of operators over all their runs, of some categories or of all [FLOP]."""
+    total = 0.0
+    for operator in operators:
+        if categories is None or operator.category in categories:
+            for run in operator.runs:
+                last = run.last or run.first
+                total = total + operator.count * run.weight * run.length * (run.first.matrix_flops + last.matrix_flops) / 2
+    return total

@@ -1,0 +1,1 @@
+"""Predict what a workload takes: prefill, decode, memory, energy, cost."""

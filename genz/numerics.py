@@ -1,0 +1,170 @@
+"""Mathematics over numbers that may be scalars, NumPy arrays or SymPy expressions.
+
+Every cost formula in GenZ is written once, with the operators of Python and the functions here. The
+functions dispatch by type; SymPy is touched only when it is loaded already. No formula branches on
+a value: `where` evaluates both of its sides, so denominators are guarded by the caller.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Number = float  # to the type checker; at run time also an ndarray or a SymPy expression
+Condition = Any  # bool, boolean ndarray or SymPy relational
+
+
+def is_symbolic(*values: Any) -> bool:
+    """Whether any of the values is a SymPy expression."""
+    sympy = sys.modules.get("sympy")
+    return sympy is not None and any(isinstance(value, sympy.Basic) for value in values)
+
+
+def _are_scalars(*values: Any) -> bool:
+    return all(isinstance(value, (int, float)) for value in values)
+
+
+def _sympy() -> Any:
+    return sys.modules["sympy"]
+
+
+def maximum(first: Number, *others: Number) -> Number:
+    """The largest of the values, element by element."""
+    if not others:
+        return first
+    if _are_scalars(first, *others):
+        return max(first, *others)
+    if is_symbolic(first, *others):
+        return _sympy().Max(first, *others)  # type: ignore[no-any-return]
+    result: Any = first
+    for other in others:
+        result = np.maximum(result, other)
+    return result  # type: ignore[no-any-return]
+
+
+def minimum(first: Number, *others: Number) -> Number:
+    """The smallest of the values, element by element."""
+    if not others:
+        return first
+    if _are_scalars(first, *others):
+        return min(first, *others)
+    if is_symbolic(first, *others):
+        return _sympy().Min(first, *others)  # type: ignore[no-any-return]
+    result: Any = first
+    for other in others:
+        result = np.minimum(result, other)
+    return result  # type: ignore[no-any-return]
+
+
+def clip(value: Number, low: Number, high: Number) -> Number:
+    """`value` held between `low` and `high`."""
+    return minimum(maximum(value, low), high)
+
+
+def ceil(value: Number) -> Number:
+    """The smallest whole number that is not below `value`."""
+    if isinstance(value, (int, float)):
+        return math.ceil(value) if math.isfinite(value) else value
+    if is_symbolic(value):
+        return _sympy().ceiling(value)  # type: ignore[no-any-return]
+    return np.ceil(value)  # type: ignore[no-any-return]
+
+
+def floor(value: Number) -> Number:
+    """The largest whole number that is not above `value`."""
+    if isinstance(value, (int, float)):
+        return math.floor(value) if math.isfinite(value) else value
+    if is_symbolic(value):
+        return _sympy().floor(value)  # type: ignore[no-any-return]
+    return np.floor(value)  # type: ignore[no-any-return]
+
+
+def ceil_div(value: Number, divisor: Number) -> Number:
+    """`value / divisor` rounded up to a whole number."""
+    return ceil(value / divisor)
+
+
+def where(condition: Condition, if_true: Number, if_false: Number) -> Number:
+    """`if_true` where the condition holds, else `if_false`; both sides are evaluated."""
+    if isinstance(condition, (bool, np.bool_)):
+        return if_true if condition else if_false
+    if is_symbolic(condition, if_true, if_false):
+        return _sympy().Piecewise((if_true, condition), (if_false, True))  # type: ignore[no-any-return]
+    return np.where(condition, if_true, if_false)  # type: ignore[no-any-return, call-overload]
+
+
+def safe_divide(numerator: Number, denominator: Number, otherwise: Number) -> Number:
+    """`numerator / denominator`, and `otherwise` where the denominator is zero."""
+    if isinstance(denominator, (int, float)):
+        return numerator / denominator if denominator else otherwise
+    if is_symbolic(numerator, denominator):
+        is_zero = _sympy().Eq(denominator, 0)
+        return where(is_zero, otherwise, numerator / where(is_zero, 1, denominator))
+    is_zero = denominator == 0
+    return where(is_zero, otherwise, numerator / where(is_zero, 1.0, denominator))
+
+
+def exp(value: Number) -> Number:
+    """The exponential function."""
+    if isinstance(value, (int, float)):
+        return math.exp(value)
+    return _sympy().exp(value) if is_symbolic(value) else np.exp(value)  # type: ignore[no-any-return]
+
+
+def log1p(value: Number) -> Number:
+    """`log(1 + value)`, accurate for small values."""
+    if isinstance(value, (int, float)):
+        return math.log1p(value)
+    return _sympy().log(1 + value) if is_symbolic(value) else np.log1p(value)  # type: ignore[no-any-return]
+
+
+def expm1(value: Number) -> Number:
+    """`exp(value) - 1`, accurate for small values."""
+    if isinstance(value, (int, float)):
+        return math.expm1(value)
+    return _sympy().exp(value) - 1 if is_symbolic(value) else np.expm1(value)  # type: ignore[no-any-return]
+
+
+def log2(value: Number) -> Number:
+    """The logarithm to base 2."""
+    if isinstance(value, (int, float)):
+        return math.log2(value)
+    return _sympy().log(value, 2) if is_symbolic(value) else np.log2(value)  # type: ignore[no-any-return]
+
+
+def total(values: Sequence[Number]) -> Number:
+    """The sum of the values, each broadcast against the others."""
+    result: Number = 0.0
+    for value in values:
+        result = result + value
+    return result
+
+
+def index_of_maximum(values: Sequence[Number]) -> Any:
+    """Which of the values is largest: an int for scalars, an int array for arrays.
+
+    The first of equals wins. Symbols have no answer: it would be a comparison.
+    """
+    if _are_scalars(*values):
+        return max(range(len(values)), key=values.__getitem__)
+    return np.argmax(np.stack(np.broadcast_arrays(*values)), axis=0)
+
+
+def ascending(values: Sequence[Number]) -> list[Number]:
+    """The values sorted upwards by a network of minimum and maximum, element by element."""
+    ordered = list(values)
+    if _are_scalars(*ordered):
+        return sorted(ordered)
+    for end in range(len(ordered) - 1, 0, -1):
+        for i in range(end):
+            ordered[i], ordered[i + 1] = minimum(ordered[i], ordered[i + 1]), maximum(ordered[i], ordered[i + 1])
+    return ordered
+
+
+def every(condition: Condition) -> bool:
+    """Whether a condition holds for every element: for checks at the edge, never inside a formula."""
+    return bool(np.all(condition))

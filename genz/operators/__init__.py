@@ -1,0 +1,1 @@
+"""What one operator demands of a device: FLOPs, bytes and messages. Exact, and without any tuning."""

@@ -1,0 +1,100 @@
+"""Which cached tokens the queries of a step can see, and how that grows from step to step.
+
+A query at position p (counted from 0) sees min(p + 1, window) keys under a sliding window, and
+(p mod chunk) + 1 keys where attention is local to chunks; both counts include its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from genz.numerics import Number, ceil, clip, floor, minimum
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Query-key pairs and distinct keys of one sequence in one step; `shared` of the keys lie in a shared prompt."""
+
+    pairs: Number
+    keys: Number
+    shared: Number = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """`length` successive steps over which sight grows evenly from `first` to `last`, counted `weight` times."""
+
+    first: Sight
+    last: Sight
+    length: Number
+    weight: Number = 1.0
+
+
+def sight(context: Number, new_tokens: Number, *, window: int | None = None, chunk: int | None = None, shared: Number = 0) -> Sight:
+    """What `new_tokens` queries see on top of `context` cached tokens.
+
+    Full attention: pairs = n c + n (n + 1) / 2, keys = c + n. Window w: with m = clip(w - c, 0, n) queries
+    below the window, pairs = m c + m (m + 1) / 2 + (n - m) w, keys = min(c + n, w + n - 1). Chunk C:
+    pairs = P(c + n) - P(c), with P the pairs of a prompt of that length; keys from the first chunk on.
+    `shared` tokens of the context belong to a prompt that other beams share (full attention only).
+    """
+    if chunk is not None:
+        pairs = _chunked_pairs(context + new_tokens, chunk) - _chunked_pairs(context, chunk)
+        return Sight(pairs, context + new_tokens - floor(context / chunk) * chunk)
+    if window is None:
+        return Sight(new_tokens * (context + (new_tokens + 1) / 2), context + new_tokens, shared)
+    below = clip(window - context, 0, new_tokens)
+    pairs = below * (context + (below + 1) / 2) + (new_tokens - below) * window
+    return Sight(pairs, minimum(context + new_tokens, window + new_tokens - 1))
+
+
+def _chunked_pairs(tokens: Number, chunk: int) -> Number:
+    """Pairs of a prompt of `tokens` whose attention is local to chunks."""
+    whole = floor(tokens / chunk)
+    rest = tokens - whole * chunk
+    return whole * (chunk * (chunk + 1) / 2) + rest * (rest + 1) / 2
+
+
+def stretches(
+    context: Number,
+    new_tokens: Number,
+    steps: Number,
+    *,
+    window: int | None = None,
+    chunk: int | None = None,
+    shared: Number = 0,
+) -> tuple[Stretch, ...]:
+    """The sight of `steps` successive steps of `new_tokens`, cut where its growth changes.
+
+    Exact for one new token a step, and for any number without window or chunk: within each stretch,
+    pairs and keys grow linearly. A chunk is a sawtooth: whole teeth are counted, then their ends.
+    """
+    if chunk is not None and isinstance(new_tokens, int) and new_tokens == 1:
+        return _teeth(context, steps, chunk)
+
+    def see(step: Number) -> Sight:
+        return sight(context + step * new_tokens, new_tokens, window=window, chunk=chunk, shared=shared)
+
+    if window is None:
+        return (Stretch(see(0), see(steps - 1), steps),)
+    growing = clip(floor((window - new_tokens - context) / new_tokens) + 1, 0, steps)
+    settled = clip(ceil((window - 1 - context) / new_tokens), growing, steps)
+    full = see(steps - 1)
+    parts = [Stretch(see(0), see(growing - 1), growing)]
+    if not (isinstance(new_tokens, int) and new_tokens == 1):
+        parts.append(Stretch(see(growing), see(settled - 1), settled - growing))
+    return (*parts, Stretch(full, full, steps - settled))
+
+
+def _teeth(context: Number, steps: Number, chunk: int) -> tuple[Stretch, ...]:
+    """Decode steps from position `context` on: sum over [0, end) less sum over [0, context), each in whole teeth and a rest."""
+
+    def tooth(length: Number, weight: Number) -> Stretch:
+        return Stretch(Sight(1.0, 1.0), Sight(length, length), length, weight)
+
+    end = context + steps
+    return (
+        tooth(chunk, floor(end / chunk) - floor(context / chunk)),
+        tooth(end - floor(end / chunk) * chunk, 1.0),
+        tooth(context - floor(context / chunk) * chunk, -1.0),
+    )

@@ -1,0 +1,1 @@
+"""What is described: chips, platforms, engines, precisions, models, workloads; and where they are found."""

@@ -1,0 +1,142 @@
+"""Hardware as data: a chip, what its technology costs in energy, and a platform of many chips."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from genz.specs.base import Frozen, Spec
+from genz.specs.quantities import (
+    Bandwidth, Capacity, CapacityOrZero, ComputeRate, Count, Duration, EnergyPerByte, EnergyPerFlop, Frequency, Number, Price,
+    PriceRate, Watts, WattsOrZero,
+)  # fmt: skip
+
+
+class Cores(Frozen):
+    """The units that a kernel's tiles are spread over: SMs, CUs, TensorCores, CPU cores."""
+
+    count: Count
+    clock: Frequency = Field(description="clock at which the data-sheet rates hold [Hz]")
+
+
+class MemoryLevel(Frozen):
+    """One level of memory of one device."""
+
+    capacity: Capacity = Field(description="bytes that software can use; of main memory, what the driver reports [B]")
+    bandwidth: Bandwidth = Field(description="sustained peak, one direction [B/s]")
+    technology: str | None = Field(None, description="technology file that gives its energy per byte")
+
+
+class Link(Frozen):
+    """The wires from one device to its peers or its host."""
+
+    bandwidth: Bandwidth = Field(description="per device and direction [B/s]")
+    latency: Duration = Field(description="one message between two devices, software included [s]")
+    domain: Count = Field(1, description="largest number of devices joined by it")
+    topology: Literal["switch", "fully_connected", "ring", "torus", "bus"] = "switch"
+    technology: str | None = Field(None, description="technology file that gives its energy per byte")
+
+
+class PowerSpec(Frozen):
+    """Electrical power of one device."""
+
+    tdp: Watts = Field(description="power limit as shipped [W]")
+    idle: WattsOrZero = Field(description="drawn with memory allocated and nothing running [W]")
+
+
+class PriceSpec(Frozen):
+    """What one device costs, bought and rented."""
+
+    purchase: Price | None = Field(None, description="[USD]")
+    hourly: PriceRate | None = Field(None, description="rent of one device [USD/s inside]")
+
+
+class Chip(Spec):
+    """One accelerator or processor, as one device that software sees."""
+
+    kind: ClassVar[str] = "chip"
+
+    vendor: str
+    architecture: str = Field(description="generation, such as hopper: kin share calibrations")
+    year: int
+    kind_of_chip: Literal["gpu", "tpu", "cpu", "npu", "wafer"] = "gpu"
+    process: str = Field(description="technology file of its logic, for energy per FLOP")
+    matrix_flops: dict[str, ComputeRate] = Field(description="dense matrix rate by data type [FLOP/s]")
+    vector_flops: dict[str, ComputeRate] = Field(description="rate outside of the matrix units by data type [FLOP/s]")
+    cores: Cores
+    memory: dict[str, MemoryLevel] = Field(description="main memory first, then towards the cores")
+    links: dict[str, Link] = Field(default={}, description="to peers ('scale_up', 'scale_out') and host ('host')")
+    power: PowerSpec
+    price: PriceSpec = PriceSpec()
+    energy_per_flop: dict[str, EnergyPerFlop] = Field(default={}, description="overrides the process technology [J/FLOP]")
+
+    @model_validator(mode="after")
+    def _check(self) -> Chip:
+        if not self.matrix_flops or not self.vector_flops or not self.memory:
+            raise ValueError("matrix_flops, vector_flops and memory need at least one entry each")
+        if self.power.idle >= self.power.tdp:
+            raise ValueError("power.idle must be below power.tdp")
+        return self
+
+    @property
+    def main_memory(self) -> MemoryLevel:
+        """The level that holds weights and KV cache."""
+        return next(iter(self.memory.values()))
+
+    @property
+    def computable(self) -> tuple[str, ...]:
+        """Data types that the chip multiplies in, its matrix units' first."""
+        return tuple(dict.fromkeys((*self.matrix_flops, *self.vector_flops)))
+
+    def multiply_rate(self, data_type: str) -> Number:
+        """Rate of matrix work in a data type: of the matrix units, or of the vector units where those lack it [FLOP/s]."""
+        rate = self.matrix_flops.get(data_type)
+        return self.vector_flops[data_type] if rate is None else rate
+
+
+class Technology(Spec):
+    """Energy constants of a process node, a memory or a link."""
+
+    kind: ClassVar[str] = "technology"
+
+    role: Literal["logic", "memory", "link"]
+    energy_per_flop: dict[str, EnergyPerFlop] = Field(default={}, description="by data type, operand movement included [J/FLOP]")
+    energy_per_byte: EnergyPerByte | None = Field(None, description="[J/B]")
+
+
+class Host(Frozen):
+    """The computer that the devices sit in."""
+
+    memory: CapacityOrZero
+    bandwidth: Bandwidth | None = None
+    power: WattsOrZero = Field(0.0, description="CPUs, memory, fans and NICs, shared by the devices [W]")
+
+
+class NetworkDimension(Frozen):
+    """One dimension of a platform's network, innermost first."""
+
+    link: str = Field(description="name of the chip's link, or a name of its own")
+    topology: Literal["switch", "fully_connected", "ring", "torus", "bus"]
+    size: Count
+    bandwidth: Bandwidth = Field(description="per device and direction [B/s]")
+    latency: Duration
+    in_network_reduction: bool = False
+    technology: str | None = None
+
+
+class Platform(Spec):
+    """Devices, the network between them and the host around them."""
+
+    kind: ClassVar[str] = "platform"
+
+    chip: Chip
+    devices: Count
+    network: tuple[NetworkDimension, ...] = ()
+    host: Host | None = None
+    technologies: dict[str, Technology] = Field(default={}, description="energy constants that chip and network refer to")
+
+    @property
+    def scale_up_size(self) -> int:
+        """Devices that the innermost network dimension joins."""
+        return self.network[0].size if self.network else 1

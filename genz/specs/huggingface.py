@@ -1,0 +1,102 @@
+"""Models from the `config.json` of the Hugging Face hub: a file, a folder, or a mapping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from genz.errors import SpecError
+from genz.specs.base import read_mapping
+from genz.specs.config import Config
+from genz.specs.model import ModelSpec
+from genz.specs.precision import data_type
+from genz.specs.quantization import precision_from_config, precision_from_modelopt
+from genz.specs.readers import READERS, read_layers
+from genz.specs.weight_files import stored_weight_bytes
+
+# A file without a dtype holds float32, except for types whose published files leave it out.
+DEFAULT_DTYPE = "float32"
+DEFAULT_DTYPES = {"gpt_oss": "bfloat16"}
+CONFIG_NAME = "config.json"
+MODELOPT_NAME = "hf_quant_config.json"
+
+
+def model_from_path(path: Path, *, treat_as: str | None = None) -> ModelSpec:
+    """Read a model from a `config.json` or the folder that holds one.
+
+    Weight files and a `hf_quant_config.json` beside it are honoured. Raises `SpecError` if the file
+    is missing, is no configuration of a supported model, or has values that cannot be.
+    """
+    if path.is_dir():
+        if not (path / CONFIG_NAME).is_file():
+            raise SpecError(f"{path} is a folder without a {CONFIG_NAME}", field="model", value=path, allowed=f"a {CONFIG_NAME}")
+        path = path / CONFIG_NAME
+    raw = read_mapping(path)
+    folder = path.parent
+    modelopt = folder / MODELOPT_NAME
+    model = model_from_config(
+        raw,
+        name=folder.name if path.name == CONFIG_NAME and folder.name else path.stem,
+        origin=str(path),
+        treat_as=treat_as,
+        stored_bytes=stored_weight_bytes(folder) if path.name == CONFIG_NAME else None,
+        quantization=read_mapping(modelopt) if path.name == CONFIG_NAME and modelopt.is_file() else None,
+    )
+    return model
+
+
+def model_from_config(
+    raw: dict[str, Any],
+    *,
+    name: str,
+    origin: str | None = None,
+    treat_as: str | None = None,
+    stored_bytes: int | None = None,
+    quantization: dict[str, Any] | None = None,
+    **described: Any,
+) -> ModelSpec:
+    """Build a model from the keys of a `config.json`.
+
+    `treat_as` reads it as another `model_type`; `described` is passed on to `ModelSpec` (title,
+    aliases, sources). Raises `SpecError` with the key at fault.
+    """
+    origin = origin or name
+    model_type = treat_as or raw.get("model_type")
+    if not isinstance(model_type, str):
+        raise SpecError(
+            f"{origin}: there is no 'model_type', so this is not the config.json of a model", field="model_type", value=model_type,
+            allowed=", ".join(sorted(READERS)), hint=_what_it_looks_like(raw),
+        )  # fmt: skip
+    config = Config(raw, origin=origin)
+    layers, embedding = read_layers(config, model_type)
+    precision = (
+        precision_from_modelopt(quantization, origin=f"{origin} ({MODELOPT_NAME})")
+        if quantization is not None
+        else precision_from_config(raw, origin=origin)
+    )
+    return ModelSpec(
+        name=name,
+        model_type=model_type,
+        layers=layers,
+        embedding=embedding,
+        max_context=config.count("max_position_embeddings", "n_positions", "n_ctx", "seq_length", default=_default_context(model_type)),
+        dtype=data_type(config.text("dtype", "torch_dtype", default=DEFAULT_DTYPES.get(model_type, DEFAULT_DTYPE)), field="torch_dtype"),
+        precision=precision,
+        stored_weight_bytes=stored_bytes,
+        **described,
+    )
+
+
+def _default_context(model_type: str) -> int | None:
+    """Context lengths that published files leave to the defaults of transformers."""
+    return {"gpt2": 1024, "opt": 2048, "falcon": 2048, "gemma3_text": 131072, "gemma2": 8192}.get(model_type)
+
+
+def _what_it_looks_like(raw: dict[str, Any]) -> str | None:
+    if {"tokenizer_class", "added_tokens_decoder", "chat_template"} & set(raw):
+        return "it looks like a tokenizer's configuration"
+    if {"max_new_tokens", "do_sample", "temperature", "top_p"} & set(raw):
+        return "it looks like a generation_config.json"
+    if "weight_map" in raw:
+        return "it looks like an index of weight files"
+    return None

@@ -1,0 +1,71 @@
+"""A model: its layers one by one, its embedding, and what its files say of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from genz.specs.layers import Embedding, Layer, MixtureOfExperts
+from genz.specs.precision import Precision
+
+
+@dataclass(frozen=True)
+class PublishedSize:
+    """Parameter counts as the model's makers state them."""
+
+    total: float
+    active: float | None = None
+    source: str = ""
+    estimate: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSpec:
+    """One model, layer by layer.
+
+    `dtype` is the type its weights are stored in where they are not quantised, `precision` what its
+    `quantization_config` asks for, `stored_weight_bytes` the size of its weight files where known.
+    """
+
+    name: str
+    model_type: str
+    layers: tuple[Layer, ...]
+    embedding: Embedding
+    max_context: int
+    dtype: str
+    precision: Precision | None = None
+    stored_weight_bytes: int | None = None
+    title: str = ""
+    aliases: tuple[str, ...] = ()
+    notes: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
+    published: PublishedSize | None = None
+
+    @cached_property
+    def layer_groups(self) -> tuple[tuple[Layer, int], ...]:
+        """Each distinct layer with the number of times it occurs, in order of first appearance."""
+        return tuple(Counter(self.layers).items())
+
+    @cached_property
+    def parameters(self) -> int:
+        """Parameters, tied weights once [count]."""
+        return self.embedding.parameters + sum(layer.parameters * n for layer, n in self.layer_groups)
+
+    @cached_property
+    def active_parameters(self) -> int:
+        """Parameters that one token uses: all but the experts that its router leaves out [count]."""
+        return self.embedding.parameters + sum(layer.active_parameters * n for layer, n in self.layer_groups)
+
+    @property
+    def hidden(self) -> int:
+        return self.embedding.hidden
+
+    @cached_property
+    def attention_heads(self) -> int:
+        """The smallest number of query heads of any layer: what tensor parallelism can split."""
+        return min((layer.token_mixer.heads for layer, _ in self.layer_groups if layer.token_mixer), default=1)
+
+    @property
+    def is_mixture_of_experts(self) -> bool:
+        return any(isinstance(layer.channel_mixer, MixtureOfExperts) for layer, _ in self.layer_groups)

@@ -1,0 +1,52 @@
+"""Pydantic field types for quantities: text with a unit in a file, a plain SI number inside.
+
+To the type checker a `Number` is a float. At run time a bound spec (see `genz.specs.binding`) may
+hold a NumPy array or a SymPy expression in its place: all three obey the same arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationInfo
+
+from genz import units
+from genz.errors import UnitError
+from genz.units import Dimension
+
+Number = float
+
+
+def _parser(dimension: Dimension) -> BeforeValidator:
+    def read(value: Any, info: ValidationInfo) -> float:
+        from_file = bool(info.context and info.context.get("from_file"))
+        try:
+            return units.parse(value, dimension, field=info.field_name or "value", needs_unit=from_file)
+        except UnitError as error:
+            raise ValueError(f"{error.value!r} {error.message.rsplit(repr(error.value), 1)[-1].strip()}; "
+                             f"allowed: {error.allowed}") from error  # fmt: skip
+
+    return BeforeValidator(read)
+
+
+POSITIVE = Field(gt=0, allow_inf_nan=False)
+NON_NEGATIVE = Field(ge=0, allow_inf_nan=False)
+
+Capacity = Annotated[Number, _parser(units.BYTES), POSITIVE]
+CapacityOrZero = Annotated[Number, _parser(units.BYTES), NON_NEGATIVE]
+Bandwidth = Annotated[Number, _parser(units.BANDWIDTH), POSITIVE]
+ComputeRate = Annotated[Number, _parser(units.COMPUTE), POSITIVE]
+Watts = Annotated[Number, _parser(units.POWER), POSITIVE]
+WattsOrZero = Annotated[Number, _parser(units.POWER), NON_NEGATIVE]
+EnergyPerFlop = Annotated[Number, _parser(units.ENERGY_PER_FLOP), NON_NEGATIVE]
+EnergyPerByte = Annotated[Number, _parser(units.ENERGY_PER_BYTE), NON_NEGATIVE]
+Duration = Annotated[Number, _parser(units.TIME), NON_NEGATIVE]
+PositiveDuration = Annotated[Number, _parser(units.TIME), POSITIVE]
+Frequency = Annotated[Number, _parser(units.FREQUENCY), POSITIVE]
+Price = Annotated[Number, _parser(units.MONEY), NON_NEGATIVE]
+PriceRate = Annotated[Number, _parser(units.PRICE_RATE), NON_NEGATIVE]
+EnergyPrice = Annotated[Number, _parser(units.ENERGY_PRICE), NON_NEGATIVE]
+CarbonIntensity = Annotated[Number, _parser(units.CARBON), NON_NEGATIVE]
+Fraction = Annotated[Number, Field(ge=0, le=1, allow_inf_nan=False)]
+PositiveFraction = Annotated[Number, Field(gt=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]

@@ -1,0 +1,32 @@
+"""Readers of `config.json`: one small function an architecture, found by its `model_type`.
+
+A reader takes a `Config` and returns the layers and the embedding. To add an architecture, write
+such a function and register it under its `model_type`.
+"""
+
+from __future__ import annotations
+
+from genz.errors import SpecError, nearest
+from genz.specs.config import Config
+from genz.specs.layers import Embedding, Layer
+from genz.specs.readers import dense, experts
+from genz.specs.readers.shared import Reader
+
+READERS: dict[str, Reader] = {**dense.READERS, **experts.READERS}
+
+
+def read_layers(config: Config, model_type: str) -> tuple[tuple[Layer, ...], Embedding]:
+    """Build the layers and the embedding of a configuration read as `model_type`.
+
+    Raises `SpecError` for a type without a reader (naming the nearest) or a key at fault.
+    """
+    reader = READERS.get(model_type)
+    if reader is None:
+        close = nearest(model_type, READERS)
+        suggestion = f"the nearest is {close[0]!r}; " if close else ""
+        raise SpecError(
+            f"{config.origin}: model_type {model_type!r} is not supported", field="model_type", value=model_type,
+            allowed=", ".join(sorted(READERS)),
+            hint=f"{suggestion}if it has the same shape as one of them, say so with '--as {close[0] if close else 'llama'}'",
+        )  # fmt: skip
+    return reader(config)

@@ -1,0 +1,172 @@
+"""Decoder-only Transformers with a mixture of experts.
+
+Sources: the configuration and modeling files of Hugging Face transformers for each `model_type`.
+"""
+
+from __future__ import annotations
+
+from genz.specs.config import Config
+from genz.specs.layers import Attention, Embedding, FeedForward, LatentAttention, Layer, MixtureOfExperts
+from genz.specs.readers.shared import (
+    Reader, attention, feed_forward, root_mean_square_embedding, root_mean_square_layer, windows_by_layer,
+)  # fmt: skip
+
+Built = tuple[tuple[Layer, ...], Embedding]
+
+
+def _mixture(
+    config: Config,
+    expert: FeedForward,
+    *,
+    experts: int,
+    router_bias: bool = False,
+    shared: FeedForward | None = None,
+    shared_gate: bool = False,
+    top_k_default: int | None = None,
+) -> MixtureOfExperts:
+    top_k = config.count("num_experts_per_tok", "num_experts_per_token", default=top_k_default)
+    if top_k > experts:
+        raise config.error("num_experts_per_tok", top_k, f"at most the number of experts, {experts}")
+    return MixtureOfExperts(config.hidden, experts, top_k, expert, router_bias, shared, shared_gate)
+
+
+def mixtral(config: Config) -> Built:
+    """Mixtral: every layer a mixture. `gated: false` is GenZ's own key for experts of two matrices."""
+    expert = feed_forward(config, gated=config.flag("gated", default=True))
+    mixture = _mixture(config, expert, experts=config.count("num_local_experts"), top_k_default=2)
+    mixer = attention(config, window=config.optional_count("sliding_window"))
+    layer = root_mean_square_layer(config, mixer, mixture)
+    return (layer,) * config.layers, root_mean_square_embedding(config, tied=False)
+
+
+def qwen2_moe(config: Config) -> Built:
+    """Qwen 1.5 and 2 MoE: routed experts and one shared, which has a gate; some layers may be dense."""
+    hidden, count = config.hidden, config.layers
+    window = config.optional_count("sliding_window", least=0) if config.flag("use_sliding_window", default=False) else None
+    below = config.count("max_window_layers", default=28, least=0)
+    mixture = _mixture(
+        config,
+        FeedForward(hidden, config.count("moe_intermediate_size")),
+        experts=config.count("num_experts"),
+        shared=FeedForward(hidden, config.count("shared_expert_intermediate_size")),
+        shared_gate=True,
+    )
+    is_sparse = _sparse_layers(config)
+    bias = config.flag("qkv_bias", default=True)
+    windows = windows_by_layer(config, lambda i: bool(window) and i % 2 == 0 and i < below, window=window)
+    layers = tuple(
+        root_mean_square_layer(
+            config, attention(config, window=windows[i], qkv_bias=bias), mixture if is_sparse[i] else feed_forward(config)
+        )
+        for i in range(count)
+    )
+    return layers, root_mean_square_embedding(config, tied=False)
+
+
+def qwen3_moe(config: Config) -> Built:
+    """Qwen 3 MoE: routed experts only, norms on queries and keys."""
+    window = config.optional_count("sliding_window", least=0) if config.flag("use_sliding_window", default=False) else None
+    bias = config.flag("attention_bias", default=False)
+    mixer = attention(config, window=window or None, qkv_bias=bias, output_bias=bias, query_key_norm=True)
+    mixture = _mixture(
+        config, FeedForward(config.hidden, config.count("moe_intermediate_size")),
+        experts=config.count("num_experts", "num_local_experts"),
+    )  # fmt: skip
+    layers = tuple(
+        root_mean_square_layer(config, mixer, mixture if sparse else feed_forward(config)) for sparse in _sparse_layers(config)
+    )
+    return layers, root_mean_square_embedding(config, tied=False)
+
+
+def _sparse_layers(config: Config) -> list[bool]:
+    dense = config.indices("mlp_only_layers", below=config.layers)
+    period = config.count("decoder_sparse_step", default=1)
+    return [i not in dense and (i + 1) % period == 0 for i in range(config.layers)]
+
+
+def gpt_oss(config: Config) -> Built:
+    """gpt-oss: sliding and full layers by turns, attention sinks, biases in router and experts."""
+    bias = config.flag("attention_bias", default=True)
+    expert = FeedForward(config.hidden, config.count("intermediate_size"), bias=True)
+    mixture = _mixture(
+        config, expert, experts=config.count("num_local_experts", "num_experts"), router_bias=True, top_k_default=4
+    )
+    window = config.count("sliding_window", default=128)
+    layers = tuple(
+        root_mean_square_layer(
+            config, attention(config, window=w, qkv_bias=bias, output_bias=bias, head_dim=64, sinks=True), mixture
+        )
+        for w in windows_by_layer(config, lambda i: i % 2 == 0, window=window)
+    )
+    return layers, root_mean_square_embedding(config, tied=False)
+
+
+def llama4_text(config: Config) -> Built:
+    """Llama 4: layers that see their own chunk and layers that see all, mixtures every so many layers."""
+    count = config.layers
+    bias = config.flag("attention_bias", default=False)
+    normalised = config.flag("use_qk_norm", default=True)
+    step = config.count("interleave_moe_layer_step", default=1)
+    listed = config.sequence("moe_layers")
+    sparse = frozenset(range(step - 1, count, step)) if listed is None else config.indices("moe_layers", below=count)
+    inner = config.count("intermediate_size")
+    mixture = _mixture(
+        config, FeedForward(config.hidden, inner), experts=config.count("num_local_experts"),
+        shared=FeedForward(config.hidden, inner), top_k_default=1,
+    )  # fmt: skip
+    dense = FeedForward(config.hidden, config.count("intermediate_size_mlp", default=inner))
+    layers = []
+    for i, (chunk, rope) in enumerate(_llama4_attention(config)):
+        mixer = Attention(
+            hidden=config.hidden, heads=config.heads, kv_heads=config.kv_heads, head_dim=config.head_dim(), chunk=chunk,
+            qkv_bias=bias, output_bias=bias, normalises_queries=normalised and rope, rope=rope,
+        )  # fmt: skip
+        layers.append(root_mean_square_layer(config, mixer, mixture if i in sparse else dense))
+    return tuple(layers), root_mean_square_embedding(config, tied=False)
+
+
+def _llama4_attention(config: Config) -> list[tuple[int | None, bool]]:
+    """(chunk, has rotary positions) of each layer."""
+    count = config.layers
+    interval = config.count("no_rope_layer_interval", default=4)
+    flags = config.sequence("no_rope_layers") or [int((i + 1) % interval != 0) for i in range(count)]
+    if len(flags) != count:
+        raise config.error("no_rope_layers", len(flags), f"a list of {count} entries")
+    kinds = config.sequence("layer_types", length=count) or [
+        "chunked_attention" if rope else "full_attention" for rope in flags
+    ]
+    for kind in kinds:
+        if kind not in ("chunked_attention", "full_attention"):
+            raise config.error("layer_types", kind, "chunked_attention, full_attention")
+    chunk = config.optional_count("attention_chunk_size")
+    return [(chunk if kind == "chunked_attention" else None, bool(rope)) for kind, rope in zip(kinds, flags, strict=True)]
+
+
+def deepseek(config: Config) -> Built:
+    """DeepSeek V2 and V3: latent attention, dense layers first, then mixtures with shared experts."""
+    hidden, count = config.hidden, config.layers
+    mixer = LatentAttention(
+        hidden=hidden, heads=config.heads, query_rank=config.optional_count("q_lora_rank"),
+        latent_rank=config.count("kv_lora_rank"), nope_dim=config.count("qk_nope_head_dim"),
+        rope_dim=config.count("qk_rope_head_dim"), value_dim=config.count("v_head_dim"),
+        bias=config.flag("attention_bias", default=False),
+    )  # fmt: skip
+    inner = config.count("moe_intermediate_size")
+    shared = config.count("n_shared_experts", default=0, least=0)
+    mixture = _mixture(
+        config, FeedForward(hidden, inner), experts=config.count("n_routed_experts"),
+        shared=FeedForward(hidden, inner * shared) if shared else None,
+    )  # fmt: skip
+    first_sparse = config.count("first_k_dense_replace", default=0, least=0)
+    if config.count("moe_layer_freq", default=1) != 1:
+        raise config.error("moe_layer_freq", config.raw["moe_layer_freq"], "1")
+    layers = tuple(
+        root_mean_square_layer(config, mixer, mixture if i >= first_sparse else feed_forward(config)) for i in range(count)
+    )
+    return layers, root_mean_square_embedding(config, tied=False)
+
+
+READERS: dict[str, Reader] = {
+    "mixtral": mixtral, "qwen2_moe": qwen2_moe, "qwen3_moe": qwen3_moe, "gpt_oss": gpt_oss, "llama4_text": llama4_text,
+    "deepseek_v2": deepseek, "deepseek_v3": deepseek,
+}  # fmt: skip

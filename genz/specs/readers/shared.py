@@ -1,0 +1,66 @@
+"""What the readers of several architectures share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from genz.specs.config import Config
+from genz.specs.layers import Attention, Embedding, FeedForward, Layer
+
+Reader = Callable[[Config], tuple[tuple[Layer, ...], Embedding]]
+NON_GATED_ACTIVATIONS = {"relu", "gelu", "gelu_new", "relu2"}
+
+
+def attention(
+    config: Config,
+    *,
+    window: int | None = None,
+    chunk: int | None = None,
+    qkv_bias: bool = False,
+    output_bias: bool = False,
+    head_dim: int | None = None,
+    query_key_norm: bool = False,
+    sinks: bool = False,
+    rope: bool = True,
+) -> Attention:
+    """Attention from the usual keys, with norms over each head's queries and keys where asked."""
+    width = config.head_dim(default=head_dim)
+    return Attention(
+        hidden=config.hidden, heads=config.heads, kv_heads=config.kv_heads, head_dim=width, window=window, chunk=chunk,
+        qkv_bias=qkv_bias, output_bias=output_bias, query_key_norm=2 * width if query_key_norm else 0,
+        normalises_queries=query_key_norm, sinks=sinks, rope=rope,
+    )  # fmt: skip
+
+
+def feed_forward(config: Config, *names: str, gated: bool = True, bias: bool = False) -> FeedForward:
+    """A dense feed-forward network whose inner width stands under one of the names."""
+    return FeedForward(config.hidden, config.count(*(names or ("intermediate_size",))), gated=gated, bias=bias)
+
+
+def root_mean_square_layer(config: Config, token_mixer: object, channel_mixer: object, *, norms: int = 2) -> Layer:
+    """A pre-norm layer with RMS norms, which hold one weight a feature."""
+    return Layer(token_mixer, channel_mixer, config.hidden, norms=norms, norm_parameters=config.hidden)  # type: ignore[arg-type]
+
+
+def root_mean_square_embedding(config: Config, *, tied: bool, vocabulary: int | None = None) -> Embedding:
+    """A token table, a final RMS norm and a head without bias; `tied` is the default of the architecture."""
+    return Embedding(
+        vocabulary=config.vocabulary(vocabulary), width=config.hidden, hidden=config.hidden,
+        tied=config.flag("tie_word_embeddings", default=tied), final_norm_parameters=config.hidden,
+    )  # fmt: skip
+
+
+def windows_by_layer(config: Config, default: Callable[[int], bool], *, window: int | None) -> list[int | None]:
+    """The sliding window of each layer: from `layer_types` if it is there, else by the rule `default(layer)`.
+
+    Raises `SpecError` for a layer type that is not known, or a sliding layer without a window.
+    """
+    kinds = config.sequence("layer_types", length=config.layers)
+    if kinds is None:
+        kinds = ["sliding_attention" if default(i) else "full_attention" for i in range(config.layers)]
+    for kind in kinds:
+        if kind not in ("sliding_attention", "full_attention"):
+            raise config.error("layer_types", kind, "sliding_attention, full_attention")
+    if "sliding_attention" in kinds and not window:
+        raise config.error("sliding_window", window, "a window, as layer_types asks for sliding attention")
+    return [window if kind == "sliding_attention" else None for kind in kinds]

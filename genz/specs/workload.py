@@ -1,0 +1,86 @@
+"""What is asked of a deployment: the tokens of its requests, and the latencies that it promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import Field
+
+from genz.errors import InvalidValueError
+from genz.numerics import Number, every, is_symbolic
+from genz.specs.base import Frozen, Spec
+from genz.specs.quantities import Count, PositiveDuration
+
+
+class SLO(Frozen):
+    """Service-level objectives: the longest that a user should wait."""
+
+    ttft: PositiveDuration | None = Field(None, description="time to first token [s]")
+    tpot: PositiveDuration | None = Field(None, description="time per output token after the first [s]")
+
+
+class UseCase(Spec):
+    """A kind of request, with its lengths and its objectives."""
+
+    kind: ClassVar[str] = "use_case"
+
+    input_tokens: Count
+    output_tokens: Count
+    beams: Count = 1
+    slo: SLO = SLO()
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One static batch: `batch` requests in the whole deployment that start together.
+
+    `cached_tokens` of each prompt are in the KV cache already (a prefix hit). Each request keeps
+    `beams` sequences, which share the cache of the prompt. Numbers may be arrays or symbols.
+    """
+
+    input_tokens: Number
+    output_tokens: Number
+    batch: Number = 1
+    beams: Number = 1
+    cached_tokens: Number = 0
+
+    @property
+    def new_prompt_tokens(self) -> Number:
+        """Prompt tokens that prefill must process."""
+        return self.input_tokens - self.cached_tokens
+
+    @property
+    def final_context(self) -> Number:
+        """Positions that a sequence occupies when its last token has been generated."""
+        return self.input_tokens + self.output_tokens
+
+    def validate(self) -> None:
+        """Raise `InvalidValueError` for a count that is not a whole number in its range."""
+        for name in ("input_tokens", "output_tokens", "batch", "beams"):
+            check_count(getattr(self, name), name, least=1)
+        check_count(self.cached_tokens, "cached_tokens", least=0)
+        if not is_symbolic(self.cached_tokens, self.input_tokens) and not every(self.cached_tokens < self.input_tokens):
+            raise InvalidValueError(
+                f"cached_tokens: {self.cached_tokens} leaves no prompt token to process", field="cached_tokens",
+                value=self.cached_tokens, allowed=f"0 to {self.input_tokens - 1}: the last token must be processed",
+            )  # fmt: skip
+
+
+MAX_COUNT = 10**12
+
+
+def check_count(value: Number, field: str, *, least: int, most: int = MAX_COUNT) -> None:
+    """Raise `InvalidValueError` unless `value` (every element of it) is a whole number in [least, most]."""
+    if is_symbolic(value):
+        return
+    try:
+        is_boolean = isinstance(value, bool)
+        valid = not is_boolean and every(value >= least) and every(value <= most) and every(value % 1 == 0)
+    except TypeError:
+        valid = False
+    if not valid:
+        raise InvalidValueError(
+            f"{field}: {value!r} is not allowed", field=field, value=value,
+            allowed=f"a whole number of at least {least}" + (f" and at most {most}" if most != MAX_COUNT else ""),
+        )  # fmt: skip

@@ -1,0 +1,93 @@
+"""One device as the cost formulas see it: effective rates, and where data lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from genz.numerics import Number, where
+from genz.operators.demand import Demand
+from genz.specs.engine import Engine
+from genz.specs.hardware import NetworkDimension, Platform
+from genz.timing.network import collective_time
+
+Fidelity = Literal["roofline", "engine"]
+FIDELITIES: tuple[Fidelity, ...] = ("roofline", "engine")
+# Vector work is priced at the fp32 rate: norms, softmax and rotary positions are computed in fp32.
+VECTOR_TYPE = "fp32"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device of a platform, run by an engine at a fidelity.
+
+    `persistent_bytes` [B] is what it must hold from step to step: weights and cache. They stream
+    from the fastest memory level that can hold all of them; activations from the fastest that can
+    hold those of one operator.
+    """
+
+    platform: Platform
+    engine: Engine
+    fidelity: Fidelity
+    persistent_bytes: Number
+
+    @property
+    def has_overheads(self) -> bool:
+        return self.fidelity != "roofline"
+
+    @property
+    def compute_efficiency(self) -> Number:
+        return self.engine.efficiency.compute if self.has_overheads else 1.0
+
+    @property
+    def memory_efficiency(self) -> Number:
+        return self.engine.efficiency.memory if self.has_overheads else 1.0
+
+    @property
+    def network_efficiency(self) -> Number:
+        return self.engine.efficiency.network if self.has_overheads else 1.0
+
+    @property
+    def kernel_gap(self) -> Number:
+        """Device time that each kernel adds [s]."""
+        return self.engine.overheads.kernel_gap if self.has_overheads else 0.0
+
+    def level_bytes(self, demand: Demand, *, working_set: Number | None = None) -> tuple[Number, ...]:
+        """Bytes that cross each memory level, main memory first [B].
+
+        Data passes every level from the one it lives in inwards, so the innermost level sees all of it.
+        `working_set` [B] decides where activations live, if it is not the demand's own (a run is judged by
+        its largest step).
+        """
+        levels = list(self.platform.chip.memory.values())
+        persistent = demand.weight_bytes + demand.cache_bytes
+        activations = demand.activation_bytes
+        largest = activations if working_set is None else working_set
+        crossing: list[Number] = [persistent + activations]
+        for inner in reversed(levels[1:]):
+            persistent = where(self.persistent_bytes <= inner.capacity, 0.0 * persistent, persistent)
+            activations = where(largest <= inner.capacity, 0.0 * activations, activations)
+            crossing.append(persistent + activations)
+        return tuple(reversed(crossing))
+
+    def components(self, demand: Demand, *, working_set: Number | None = None) -> tuple[Number, ...]:
+        """Seconds that a demand keeps each resource busy: matrix units, vector units, each memory level.
+
+        Their maximum is the operator's time: they overlap.
+        """
+        chip = self.platform.chip
+        matrix = demand.matrix_flops / (chip.multiply_rate(demand.matrix_type) * self.compute_efficiency)
+        vector = demand.vector_flops / (chip.vector_flops[VECTOR_TYPE] * self.compute_efficiency)
+        crossing = zip(self.level_bytes(demand, working_set=working_set), chip.memory.values(), strict=True)
+        memory = [moved / (level.bandwidth * self.memory_efficiency) for moved, level in crossing]
+        return (matrix, vector, *memory)
+
+    def collective(self, kind: str, message_bytes: Number, ranks: int) -> Number:
+        """Seconds of a collective over `ranks` of the scale-up domain."""
+        return collective_time(
+            kind, message_bytes, ranks=ranks, dimension=self.scale_up, efficiency=self.network_efficiency
+        )
+
+    @property
+    def scale_up(self) -> NetworkDimension:
+        return self.platform.network[0]
