@@ -1,0 +1,64 @@
+"""Several deployments side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from genz.errors import DoesNotFitError
+from genz.inference.predict import predict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = ("ttft_s", "tpot_s", "e2e_s", "output_tokens_per_s", "energy_j_per_output_token", "power_w")
+
+
+def compare(
+    models: str | Iterable[str],
+    platforms: str | Iterable[str],
+    *,
+    precisions: str | Iterable[str] = "auto",
+    engines: str | Iterable[str] = "vllm",
+    tps: int | Iterable[int] = 1,
+    **asked: Any,
+) -> pd.DataFrame:
+    """Predict every combination of models, platforms, precisions, engines and tensor-parallel degrees.
+
+    One row a combination, in the order given; the other arguments are those of `predict`. A row that does not
+    fit keeps its place, with empty metrics and `fits` false; any other error stops the comparison.
+    """
+    import pandas as pd
+
+    rows = [
+        _row(dict(zip(("model", "platform", "precision", "engine", "tp"), combination, strict=True)), asked)
+        for combination in product(_listed(models), _listed(platforms), _listed(precisions), _listed(engines), _listed(tps))
+    ]
+    return pd.DataFrame(rows)
+
+
+def _listed(value: Any) -> list[Any]:
+    return [value] if isinstance(value, (str, int)) else list(value)
+
+
+def _row(chosen: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    try:
+        prediction = predict(**{**asked, **chosen})
+    except DoesNotFitError as error:
+        return {**chosen, "fits": False, **dict.fromkeys(METRICS, None), "memory_total_bytes": error.memory.total_bytes}
+    outcome = prediction.outcome
+    return {
+        **chosen,
+        "fits": True,
+        "ttft_s": prediction.ttft,
+        "tpot_s": prediction.tpot,
+        "e2e_s": prediction.e2e,
+        "output_tokens_per_s": prediction.throughput,
+        "energy_j_per_output_token": outcome.energy_per_output_token,
+        "power_w": prediction.power,
+        "memory_total_bytes": prediction.memory.total_bytes,
+        "prefill_bound": prediction.bound["prefill"],
+        "decode_bound": prediction.bound["decode"],
+        "usd_per_million_output_tokens": prediction.cost["usd_per_million_output_tokens"],
+    }

@@ -1,0 +1,117 @@
+"""The public question: predict one deployment of one model on one platform."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genz import units
+from genz.inference import limits
+from genz.inference.evaluate import evaluate
+from genz.inference.prediction import Prediction, Prices
+from genz.inference.question import DEFAULT_ENGINE, DEFAULT_FIDELITY, Question, settle_question
+from genz.numerics import Number
+from genz.specs import catalog
+from genz.specs.engine import Engine
+from genz.specs.hardware import Chip, Platform
+from genz.specs.model import ModelSpec
+from genz.specs.precision import Precision
+from genz.specs.workload import SLO, UseCase
+
+
+def predict(
+    model: str | ModelSpec,
+    platform: str | Platform | Chip,
+    *,
+    input: int | None = None,
+    output: int | None = None,
+    batch: int = 1,
+    beams: int | None = None,
+    cached: int = 0,
+    tp: int = 1,
+    precision: str | Precision = "auto",
+    kv_cache_dtype: str | None = None,
+    engine: str | Engine = DEFAULT_ENGINE,
+    fidelity: str = DEFAULT_FIDELITY,
+    use_case: str | UseCase | None = None,
+    max_model_len: int | None = None,
+    max_num_seqs: int | None = None,
+    gpu_memory_utilization: float | None = None,
+    price: str | float | None = None,
+    energy_price: str | float | None = None,
+    carbon_intensity: str | float | None = None,
+    treat_as: str | None = None,
+) -> Prediction:
+    """Predict TTFT, TPOT, throughput, memory, energy and power of one static batch.
+
+    Args:
+        model: name, hub id, or path of a `config.json`; or a `ModelSpec`.
+        platform: chips and their number, as in `"8x h100-sxm"`, a platform's name or a path; or a spec.
+        input, output: tokens of each request's prompt and answer; from the use case if left out.
+        batch: requests in the whole deployment; replicas share them.
+        beams: sequences that each request keeps; they share the cache of the prompt.
+        cached: tokens of each prompt that are in the cache already.
+        tp: tensor-parallel devices; what remains of the platform holds further replicas.
+        precision: a name from the catalog, or "auto" for what the model's files say.
+        kv_cache_dtype: data type of the KV cache; as the activations unless told.
+        engine: the serving engine, whose fusion, overheads and memory rules apply.
+        fidelity: "roofline" (data-sheet rates, no overheads) or "engine" (with what the engine's file states).
+        use_case: lengths, beams and objectives from the catalog.
+        max_model_len: allow this many tokens in all, whatever the model was made for.
+        max_num_seqs: sequences that the engine runs at once.
+        gpu_memory_utilization: share of the device's memory that the engine may take (0 to 1].
+        price: rent of one device ("2.5 USD/h"; a number is USD per hour); the chip's list price if left out.
+        energy_price: "0.10 USD/kWh"; carbon_intensity: "400 g/kWh" (numbers likewise).
+        treat_as: read a configuration as another `model_type`.
+
+    Raises:
+        UnknownNameError, InvalidValueError, SpecError, UnsupportedError: the question is not sound.
+        DoesNotFitError: the memory is exceeded; it carries the memory table and what would help.
+    """
+    case = catalog.use_case(use_case) if isinstance(use_case, str) else use_case
+    question = settle_question(
+        model, platform, input=input, output=output, batch=batch, beams=beams, cached=cached, tp=tp, precision=precision,
+        kv_cache_dtype=kv_cache_dtype, engine=engine, fidelity=fidelity, use_case=case, max_model_len=max_model_len,
+        max_num_seqs=max_num_seqs, gpu_memory_utilization=gpu_memory_utilization, treat_as=treat_as,
+    )  # fmt: skip
+    prices = _prices(question.platform, price, energy_price, carbon_intensity)
+    return answer(question, prices=prices, slo=case.slo if case else None)
+
+
+def answer(question: Question, *, prices: Prices | None = None, slo: SLO | None = None) -> Prediction:
+    """Evaluate a settled question. Raises `DoesNotFitError` where the memory is exceeded."""
+    outcome = evaluate(question)
+    limits.check_fits(question, outcome.memory)
+    return Prediction(outcome, prices or Prices(), slo)
+
+
+def largest_batch(
+    model: str | ModelSpec, platform: str | Platform | Chip, *, tpot: str | Number | None = None, **asked: Any
+) -> int:
+    """The largest batch that fits, and whose TPOT is at most `tpot` ("30 ms", or seconds) if one is given.
+
+    The other arguments are those of `predict`. Returns 0 where not one request will do.
+    """
+    question = settle_question(model, platform, **asked)
+    if tpot is None:
+        return limits.largest_batch(question)
+    return limits.largest_batch_within(question, tpot=units.parse(tpot, units.TIME, field="tpot", needs_unit=False))
+
+
+def _prices(platform: Platform, device: Any, energy: Any, carbon: Any) -> Prices:
+    """Prices in SI; plain numbers are in the unit people quote: USD/h, USD/kWh, g/kWh."""
+
+    def read(value: Any, dimension: units.Dimension, unit: str, field: str) -> float | None:
+        if value is None:
+            return None
+        text = f"{value} {unit}" if isinstance(value, (int, float)) else value
+        parsed = units.parse(text, dimension, field=field)
+        if parsed < 0:
+            raise units.UnitError(f"{field}: {value!r} is negative", field=field, value=value, allowed="0 or more")
+        return parsed
+
+    rent = read(device, units.PRICE_RATE, "USD/h", "price")
+    return Prices(
+        device=platform.chip.price.hourly if rent is None else rent,
+        energy=read(energy, units.ENERGY_PRICE, "USD/kWh", "energy_price"),
+        carbon=read(carbon, units.CARBON, "g/kWh", "carbon_intensity"),
+    )

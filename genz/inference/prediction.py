@@ -1,0 +1,285 @@
+"""A prediction: what was asked, what it comes to, what limits it, and how to read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from genz.footprint import Memory, kv_bytes_per_token
+from genz.inference import limits
+from genz.inference.evaluate import Outcome
+from genz.inference.phase import BOUNDS, PhaseCost
+from genz.inference.question import Question
+from genz.numerics import Number
+from genz.specs.workload import SLO
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SECONDS_PER_HOUR = 3600.0
+TOKENS_PER_PRICE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What time, energy and carbon cost. `device` [USD/s] rents one device, `energy` is [USD/J], `carbon` [g/J]."""
+
+    device: float | None = None
+    energy: float | None = None
+    carbon: float | None = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """How one phase spends its time, and how far from the ridge of the roofline it is."""
+
+    name: str
+    time: float
+    host_time: float
+    steps: float
+    bound: str
+    is_power_limited: bool
+    time_by_bound: dict[str, float]
+    arithmetic_intensity: float
+    ridge: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The phase with units in its keys."""
+        return {
+            "time_s": self.time,
+            "host_time_s": self.host_time,
+            "steps": self.steps,
+            "bound": self.bound,
+            "power_limited": self.is_power_limited,
+            "time_by_bound_s": self.time_by_bound,
+            "arithmetic_intensity_flop_per_byte": self.arithmetic_intensity,
+            "ridge_flop_per_byte": self.ridge,
+            "intensity_over_ridge": self.arithmetic_intensity / self.ridge,
+        }
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one question, in SI units. Printed, it is a page; `to_dict` and `to_json` have stable keys."""
+
+    outcome: Outcome
+    prices: Prices = Prices()
+    slo: SLO | None = None
+
+    @property
+    def question(self) -> Question:
+        return self.outcome.question
+
+    @property
+    def ttft(self) -> Number:
+        """Time to first token [s]."""
+        return self.outcome.ttft
+
+    @property
+    def tpot(self) -> Number | None:
+        """Time per output token after the first [s]; None where there is one output token."""
+        return None if self.question.workload.output_tokens == 1 else self.outcome.tpot
+
+    @property
+    def e2e(self) -> Number:
+        """Time of the whole batch [s]."""
+        return self.outcome.e2e
+
+    latency = e2e
+
+    @property
+    def throughput(self) -> Number:
+        """Output tokens of the whole deployment over E2E [1/s]."""
+        return self.outcome.output_tokens_per_s
+
+    @property
+    def memory(self) -> Memory:
+        """What the fullest device holds."""
+        return self.outcome.memory
+
+    @property
+    def energy(self) -> Number:
+        """Energy of all devices over the batch [J]."""
+        return self.outcome.energy
+
+    @property
+    def power(self) -> Number:
+        """Average power of all devices [W]."""
+        return self.outcome.power
+
+    @property
+    def fidelity(self) -> str:
+        return self.question.fidelity
+
+    @property
+    def interval(self) -> None:
+        """90 % intervals by metric; none until a calibration has earned them."""
+        return None
+
+    @cached_property
+    def phases(self) -> dict[str, Phase]:
+        """Prefill, and decode where there is more than one output token."""
+        found = {"prefill": self._phase("prefill", self.outcome.prefill)}
+        if self.tpot is not None:
+            found["decode"] = self._phase("decode", self.outcome.decode)
+        return found
+
+    @property
+    def bound(self) -> dict[str, str | None]:
+        """What each phase waits for: compute, memory, network or host."""
+        return {name: self.phases[name].bound if name in self.phases else None for name in ("prefill", "decode")}
+
+    def _phase(self, name: str, cost: PhaseCost) -> Phase:
+        shares = cost.time_by_bound()
+        chip, widths = self.question.platform.chip, self.question.widths
+        return Phase(
+            name=name,
+            time=cost.time,
+            host_time=cost.host_time,
+            steps=cost.steps,
+            bound=BOUNDS[max(range(len(BOUNDS)), key=shares.__getitem__)],
+            is_power_limited=bool(cost.is_power_limited),
+            time_by_bound=dict(zip(BOUNDS, shares, strict=True)),
+            arithmetic_intensity=cost.matrix_flops / cost.memory_bytes,
+            ridge=chip.multiply_rate(widths.matrix_type(quantised=True)) / chip.main_memory.bandwidth,
+        )
+
+    @cached_property
+    def cost(self) -> dict[str, float | None]:
+        """Cost and carbon of the deployment, where prices are known; None where they are not."""
+        prices, devices = self.prices, self.question.platform.devices
+        rent = None if prices.device is None else prices.device * devices * self.e2e
+        electricity = None if prices.energy is None else prices.energy * self.energy
+        known = [part for part in (rent, electricity) if part is not None]
+        per_million = TOKENS_PER_PRICE / self.outcome.output_tokens
+        return {
+            "usd_per_hour": sum(known) / self.e2e * SECONDS_PER_HOUR if known else None,
+            "usd_per_million_output_tokens": sum(known) * per_million if known else None,
+            "carbon_g_per_million_output_tokens": None if prices.carbon is None else prices.carbon * self.energy * per_million,
+        }
+
+    @cached_property
+    def largest_batch(self) -> int:
+        """The largest batch of the whole deployment that fits in memory."""
+        return limits.largest_batch(self.question)
+
+    @cached_property
+    def longest_context(self) -> int:
+        """The most tokens, input and output together, that a request of this batch can have in memory."""
+        return limits.longest_context(self.question)
+
+    @property
+    def critical_batch(self) -> Number:
+        """Tokens in a step at which a dense GEMM becomes compute-bound."""
+        return limits.critical_batch(self.question.platform.chip, self.question.widths)
+
+    @property
+    def slo_met(self) -> dict[str, bool]:
+        """Each objective of the use case, and whether it is met."""
+        if self.slo is None:
+            return {}
+        pairs = {"ttft": (self.ttft, self.slo.ttft), "tpot": (self.tpot, self.slo.tpot)}
+        return {name: bool(value <= goal) for name, (value, goal) in pairs.items() if value is not None and goal is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The prediction as JSON-ready data; keys carry their units and are stable."""
+        question, outcome = self.question, self.outcome
+        return {
+            "ttft_s": self.ttft,
+            "tpot_s": self.tpot,
+            "e2e_s": self.e2e,
+            "output_tokens_per_s": self.throughput,
+            "energy_j": self.energy,
+            "energy_j_per_output_token": outcome.energy_per_output_token,
+            "power_w": self.power,
+            "bound": self.bound,
+            "fidelity": self.fidelity,
+            "interval": self.interval,
+            "memory": self.memory.to_dict(),
+            "model": {
+                "name": question.model.name,
+                "model_type": question.model.model_type,
+                "parameters": question.model.parameters,
+                "active_parameters": question.model.active_parameters,
+                "kv_bytes_per_token": kv_bytes_per_token(question.model, question.widths),
+            },
+            "platform": {"name": question.platform.name, "chip": question.platform.chip.name, "devices": question.platform.devices},
+            "parallelism": {"tensor_parallel_size": question.parallelism.tensor, "replicas": question.replicas},
+            "engine": question.engine.name,
+            "precision": _describe_widths(question),
+            "workload": _describe_workload(question),
+            "phases": {name: phase.to_dict() for name, phase in self.phases.items()},
+            "limits": {
+                "largest_batch": self.largest_batch,
+                "longest_context_tokens": self.longest_context,
+                "critical_batch_tokens": self.critical_batch,
+            },
+            "cost": self.cost,
+            "slo_met": self.slo_met,
+        }
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an operator and phase: demand, time, energy and bound, over all layers and steps, on one device."""
+        import pandas as pd
+
+        rows = [
+            row for name, cost in (("prefill", self.outcome.prefill), ("decode", self.outcome.decode))
+            if name in self.phases for row in _operator_rows(name, cost)
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def __str__(self) -> str:
+        from genz.inference.report import summary
+
+        return summary(self)
+
+
+def _operator_rows(phase: str, cost: PhaseCost) -> list[Mapping[str, Any]]:
+    return [
+        {
+            "phase": phase,
+            "layer": item.operator.layer,
+            "operator": item.operator.name,
+            "category": item.operator.category,
+            "count": item.operator.count,
+            "time_s": item.device_time,
+            "share": item.device_time / cost.time if cost.time else 0.0,
+            "bound": BOUNDS[item.bound],
+            "matrix_flops": item.matrix_flops,
+            "memory_bytes": item.memory_bytes,
+            "arithmetic_intensity": item.matrix_flops / item.memory_bytes if item.memory_bytes else 0.0,
+            "energy_j": item.energy,
+        }
+        for item in cost.operators
+    ]
+
+
+def _describe_widths(question: Question) -> dict[str, Any]:
+    widths = question.widths
+    return {
+        "name": widths.name,
+        "weight_bytes_per_element": widths.weights.bytes_per_element,
+        "compute": widths.compute,
+        "activations": widths.activations,
+        "unquantised": widths.base,
+        "kv_cache": widths.kv_cache,
+    }
+
+
+def _describe_workload(question: Question) -> dict[str, Any]:
+    workload = question.workload
+    return {
+        "use_case": question.use_case,
+        "input_tokens": workload.input_tokens,
+        "output_tokens": workload.output_tokens,
+        "batch": workload.batch,
+        "beams": workload.beams,
+        "cached_tokens": workload.cached_tokens,
+    }
