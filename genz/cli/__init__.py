@@ -1,0 +1,102 @@
+"""The command `genz`. Each command lives in a module of its own, loaded when it is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from genz import __version__
+from genz.errors import DoesNotFitError, GenZError
+
+# name -> (module, function, one line of help): help is shown without loading the commands.
+COMMANDS = {
+    "predict": ("genz.cli.predict", "predict", "Predict one deployment: latency, throughput, memory, energy, cost."),
+    "compare": ("genz.cli.compare", "compare", "Predict several deployments side by side."),
+    "models": ("genz.cli.listings", "models", "List the models of the catalog."),
+    "hardware": ("genz.cli.listings", "hardware", "List the chips and platforms of the catalog."),
+    "engines": ("genz.cli.listings", "engines", "List the serving engines."),
+    "precisions": ("genz.cli.listings", "precisions", "List the precisions."),
+    "use-cases": ("genz.cli.listings", "use_cases", "List the use cases with their lengths and objectives."),
+    "show": ("genz.cli.show", "show", "Show one model, chip, engine, precision or use case, with its sources."),
+    "completion": ("genz.cli.completion", "completion", "Print the script that completes commands in your shell."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, function, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), function)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        from genz.errors import nearest
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = nearest(args[0], COMMANDS)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="genz")
+def cli() -> None:
+    """Predict, from formulas, how a large language model runs on hardware.
+
+    \b
+    genz predict llama-3.1-70b --platform "8x h100-sxm" --tp 8 --batch 16 --isl 2048 --osl 256 --precision fp8
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; errors of GenZ become one message and an exit status, never a traceback."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        cli.main(args=given, prog_name="genz", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except GenZError as error:
+        _report(error, as_json="--json" in given)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe left early; nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _report(error: GenZError, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(error.to_dict(), indent=2, default=str))
+        return
+    if isinstance(error, DoesNotFitError):
+        from genz.inference.report import misfit
+
+        click.echo(f"error: {misfit(error)}", err=True)
+        return
+    click.echo(f"error: {error}", err=True)
+
+
+def echo_json(data: Any) -> None:
+    """Print data as JSON."""
+    click.echo(json.dumps(data, indent=2, default=str))

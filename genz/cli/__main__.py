@@ -1,0 +1,5 @@
+"""`python -m genz.cli` is `genz`."""
+
+from genz.cli import main
+
+main()
