@@ -7,6 +7,16 @@ from collections.abc import Iterable
 from typing import Any
 
 MAX_SHOWN_CHOICES = 12
+MAX_SHOWN_CHARACTERS = 160
+
+
+def shown(value: Any) -> str:
+    """A value as errors print it: its `repr`, cut where it is long."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or an integer of too many digits
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[: MAX_SHOWN_CHARACTERS - 3]}..."
 
 
 class GenZError(Exception):
@@ -48,7 +58,7 @@ class GenZError(Exception):
             "error": type(self).__name__,
             "message": self.message,
             "field": self.field,
-            "value": None if self.value is None else str(self.value),
+            "value": self.value if self.value is None or isinstance(self.value, str) else shown(self.value),
             "allowed": self.allowed,
             "hint": self.hint,
         }
@@ -115,4 +125,4 @@ def unknown_name(kind: str, name: str, choices: Iterable[str], *, hint: str | No
     if close:
         suggestion = "did you mean " + " or ".join(repr(c) for c in close) + "?"
         hint = f"{suggestion} {hint}" if hint else suggestion
-    return UnknownNameError(f"unknown {kind} {name!r}", field=kind, value=name, allowed=allowed, hint=hint)
+    return UnknownNameError(f"unknown {kind} {shown(name)}", field=kind, value=name, allowed=allowed, hint=hint)

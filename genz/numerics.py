@@ -2,14 +2,15 @@
 
 Every cost formula in GenZ is written once, with the operators of Python and the functions here. The
 functions dispatch by type; SymPy is touched only when it is loaded already. No formula branches on
-a value: `where` evaluates both of its sides, so denominators are guarded by the caller.
+a value: `where` evaluates both of its sides, so denominators are guarded by the caller. Symbolic
+maxima are left as they are written: SymPy's attempts to order their arguments take minutes.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def maximum(first: Number, *others: Number) -> Number:
     if _are_scalars(first, *others):
         return max(first, *others)
     if is_symbolic(first, *others):
-        return _sympy().Max(first, *others)  # type: ignore[no-any-return]
+        return _sympy().Max(first, *others, evaluate=False)  # type: ignore[no-any-return]
     result: Any = first
     for other in others:
         result = np.maximum(result, other)
@@ -53,7 +54,7 @@ def minimum(first: Number, *others: Number) -> Number:
     if _are_scalars(first, *others):
         return min(first, *others)
     if is_symbolic(first, *others):
-        return _sympy().Min(first, *others)  # type: ignore[no-any-return]
+        return _sympy().Min(first, *others, evaluate=False)  # type: ignore[no-any-return]
     result: Any = first
     for other in others:
         result = np.minimum(result, other)
@@ -93,7 +94,7 @@ def where(condition: Condition, if_true: Number, if_false: Number) -> Number:
     if isinstance(condition, (bool, np.bool_)):
         return if_true if condition else if_false
     if is_symbolic(condition, if_true, if_false):
-        return _sympy().Piecewise((if_true, condition), (if_false, True))  # type: ignore[no-any-return]
+        return _sympy().Piecewise((if_true, condition), (if_false, True), evaluate=False)  # type: ignore[no-any-return]
     return np.where(condition, if_true, if_false)  # type: ignore[no-any-return, call-overload]
 
 
@@ -168,3 +169,10 @@ def ascending(values: Sequence[Number]) -> list[Number]:
 def every(condition: Condition) -> bool:
     """Whether a condition holds for every element: for checks at the edge, never inside a formula."""
     return bool(np.all(condition))
+
+
+def sum_over_steps(value_at: Callable[[Number], Number], steps: Number) -> Number:
+    """The sum of `value_at(t)` for t from 0 to steps - 1, as a SymPy sum: for symbols only."""
+    sympy = _sympy()
+    index = sympy.Dummy("t", integer=True, nonnegative=True)
+    return sympy.Sum(value_at(index), (index, 0, steps - 1))  # type: ignore[no-any-return]

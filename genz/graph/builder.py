@@ -80,7 +80,7 @@ def _exit_operators(model: ModelSpec, step_context: Context) -> Iterable[Operato
             sampled * embedding.hidden, reads=1, writes=1, flops=NORM_FLOPS, element_bytes=widths.base_bytes,
         ))  # fmt: skip
     for projection in embedding.projections[1:]:
-        yield context.linear(projection, sampled)
+        yield context.linear(projection, context.tokens)
     yield context.linear(embedding.head, sampled)
     if context.tensor_parallel > 1:
         yield context.all_gather("logits_all_gather", sampled * embedding.vocabulary * widths.base_bytes)

@@ -9,7 +9,7 @@ from typing import Any
 from genz.energy import EnergyConstants, collective_energy, dynamic_energy
 from genz.graph.step import Operator, Run, Step
 from genz.numerics import Number, index_of_maximum, is_symbolic, maximum, minimum, total, where
-from genz.timing.integrate import pieces
+from genz.timing.integrate import sum_of_maximum
 from genz.timing.machine import Machine
 
 BOUNDS = ("compute", "memory", "network", "host")
@@ -148,15 +148,8 @@ def _run_time(run: Run, machine: Machine) -> tuple[Number, list[Number]]:
         return run.length * maximum(*components), [run.length * seconds for seconds in components]
     working_set = run.last.activation_bytes
     first = machine.components(run.first, working_set=working_set)
-    if run.length is ONE_STEP:
-        return maximum(*first), list(first)
     last = machine.components(run.last, working_set=working_set)
-    parts = pieces(first, last, run.length)
-    time = total([steps * maximum(*lines) for steps, lines in parts])
-    return time, [run.length * (a + b) / 2 for a, b in zip(first, last, strict=True)]
-
-
-ONE_STEP = 1
+    return sum_of_maximum(first, last, run.length), [run.length * (a + b) / 2 for a, b in zip(first, last, strict=True)]
 
 
 def _collective_cost(

@@ -9,19 +9,24 @@ that validated specs hold plain numbers and `provenance` tells where each one ca
 from __future__ import annotations
 
 import json
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from genz.errors import SpecError, nearest
+from genz.errors import GenZError, SpecError, nearest, shown
+from genz.units import is_quantity
 
 MAX_SPEC_BYTES = 16 * 2**20
+MAX_YAML_BYTES = 2**20
+MAX_NESTING = 100
+KINDS = ("chip", "platform", "engine", "technology", "model", "use_case", "precision")
 _FIGURE_KEYS = {"value", "source", "estimate", "note"}
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SAFE_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SpecT = TypeVar("SpecT", bound="Spec")
 
 
@@ -45,7 +50,7 @@ class Spec(Frozen):
 
     kind: ClassVar[str] = "spec"
 
-    name: str
+    name: str = Field(min_length=1)
     title: str = ""
     aliases: tuple[str, ...] = ()
     sources: dict[str, str] = {}
@@ -55,6 +60,8 @@ class Spec(Frozen):
     def from_mapping(cls, raw: dict[str, Any], *, origin: str) -> Self:
         """Validate a mapping read from a file; `origin` names the file in errors."""
         plain, provenance = split_provenance(raw, origin=origin)
+        if "provenance" in plain:
+            raise SpecError(f"{origin}: provenance: unknown key", field="provenance", hint="name sources with 'source:'")
         try:
             return cls.model_validate({**plain, "provenance": provenance}, context={"from_file": True})
         except ValidationError as error:
@@ -64,6 +71,12 @@ class Spec(Frozen):
     def from_file(cls, path: Path) -> Self:
         """Read and validate one spec file. Raises `SpecError` with the path and the field at fault."""
         raw = read_mapping(path)
+        if cls.kind not in raw and "name" not in raw:
+            others = [kind for kind in KINDS if kind in raw]
+            raise SpecError(
+                f"{path}: the key {cls.kind!r} is missing", field=cls.kind, allowed="a name",
+                hint=f"its key {others[0]!r} is that of another kind of specification" if others else None,
+            )  # fmt: skip
         if cls.kind in raw and "name" not in raw:
             raw = {"name": raw.pop(cls.kind), **raw}
         return cls.from_mapping(raw, origin=str(path))
@@ -73,8 +86,9 @@ def read_text(path: Path, *, max_bytes: int = MAX_SPEC_BYTES) -> str:
     """Read a small text file. Raises `SpecError` if it is missing, no plain file, too large or not UTF-8."""
     try:
         status = path.stat()
-    except OSError as error:
-        raise SpecError(f"cannot read {path}: {error.strerror or error}", field="path", value=path) from None
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or error
+        raise SpecError(f"cannot read {shown(str(path))}: {problem}", field="path", value=path) from None
     if stat.S_ISDIR(status.st_mode):
         raise SpecError(f"{path} is a folder, not a file", field="path", value=path)
     if not stat.S_ISREG(status.st_mode):
@@ -94,34 +108,82 @@ def read_text(path: Path, *, max_bytes: int = MAX_SPEC_BYTES) -> str:
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read a YAML or JSON file whose top level is a mapping. Raises `SpecError` otherwise."""
-    text = read_text(path)
+    text = read_text(path, max_bytes=MAX_SPEC_BYTES if path.suffix == ".json" else MAX_YAML_BYTES)
     try:
         if path.suffix == ".json":
-            raw = json.loads(text)
+            raw = json.loads(text, object_pairs_hook=_without_contradictions)
+            _check_nesting(raw)
         else:
-            if "&" in text and _has_aliases(text):
-                raise SpecError(f"{path}: YAML anchors and aliases are not accepted in specifications", field="path")
-            raw = yaml.load(text, Loader=_LOADER)  # noqa: S506 (a safe loader)
+            _check_events(text)
+            raw = yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise SpecError(f"{path} is not valid {kind}: {problem}", field="path", value=path) from None
+        raise SpecError(f"{path} is not valid {kind}: {_problem(error)}", field="path", value=path) from None
     if not isinstance(raw, dict):
-        raise SpecError(f"{path} holds a {type(raw).__name__}, not a mapping of keys to values", field="path", value=path)
+        holds = {list: "a list", str: "a text", type(None): "nothing"}.get(type(raw), "a single value")
+        raise SpecError(f"{path} holds {holds}, not a mapping of keys to values", field="path", value=path)
     return raw
 
 
-def _has_aliases(text: str) -> bool:
-    # Aliases let a small file expand to gigabytes; no specification needs them.
-    return any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+def _problem(error: Exception) -> str:
+    """What a parser complains of, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    text = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{text} (line {mark.line + 1})" if mark else str(text)
+
+
+class _Loader(_SAFE_LOADER):  # type: ignore[valid-type, misc]
+    """A safe YAML loader that refuses a key which is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        if len(mapping) < len(node.value):
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"the key {shown(twice)} is given twice")
+        return mapping
+
+
+def _without_contradictions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, whose keys may be repeated with the same value only."""
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        for key, value in pairs:
+            if mapping[key] != value:
+                raise ValueError(f"the key {shown(key)} is given twice")
+    return mapping
+
+
+def _check_events(text: str) -> None:
+    """Refuse aliases, which let a small file expand to gigabytes, and nesting that would exhaust the parser's stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_SAFE_LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("anchors and aliases are not accepted in specifications")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_NESTING:
+            raise ValueError(f"it is nested more than {MAX_NESTING} levels deep")
+
+
+def _check_nesting(raw: Any) -> None:
+    level = [raw]
+    for _ in range(MAX_NESTING):
+        level = [inner for node in level if isinstance(node, (dict, list)) for inner in _children(node)]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {MAX_NESTING} levels deep")
+
+
+def _children(node: dict[str, Any] | list[Any]) -> list[Any]:
+    return [*(node.values() if isinstance(node, dict) else node)]
 
 
 def split_provenance(raw: dict[str, Any], *, origin: str) -> tuple[dict[str, Any], dict[str, Provenance]]:
     """Separate the figures of a raw spec from their sources.
 
-    Returns the plain mapping and {dotted path: Provenance} for each figure (a number, or text that
-    starts with a digit). Raises `SpecError` for a figure without a source, or a source key that is
-    not in `sources`.
+    Returns the plain mapping and {dotted path: Provenance} for each figure (a number, or text such as
+    "3.35 TB/s"). Raises `SpecError` for a figure without a source, or a source key that is not in
+    `sources`.
     """
     sources = raw.get("sources") or {}
     if not isinstance(sources, dict) or not all(isinstance(s, str) and s.strip() for s in sources.values()):
@@ -129,55 +191,84 @@ def split_provenance(raw: dict[str, Any], *, origin: str) -> tuple[dict[str, Any
     found: dict[str, Provenance] = {}
 
     def cite(path: str, keys: Any, *, estimate: bool, note: str) -> None:
-        listed = keys if isinstance(keys, list) else [keys]
-        missing = [k for k in listed if k not in sources]
-        if keys is None or missing:
-            what = f"source {missing[0]!r} is not among 'sources'" if keys is not None else "has no source"
+        listed = [] if keys is None else keys if isinstance(keys, list) else [keys]
+        missing = [k for k in listed if not isinstance(k, str) or k not in sources]
+        if not listed or missing:
+            what = f"source {shown(missing[0])} is not among 'sources'" if missing else "has no source"
+            close = nearest(str(missing[0]), sources) if missing else []
             raise SpecError(
-                f"{origin}: {path} {what}", field=path, value=None if keys is None else missing[0],
+                f"{origin}: {path} {what}", field=path, value=missing[0] if missing else None,
                 allowed="a key of 'sources': " + (", ".join(sources) or "none is given"),
-                hint="name it with 'source:' in the section, or write the figure as {value: ..., source: ...}",
+                hint=f"did you mean {close[0]!r}?" if close else
+                "name it with 'source:' in the section, or write the figure as {value: ..., source: ...}",
             )  # fmt: skip
         found[path] = Provenance("; ".join(sources[k] for k in listed), estimate, note)
 
+    def typed(node: dict[str, Any], key: str, path: str, default: Any) -> Any:
+        value = node.get(key, default)
+        if not isinstance(value, type(default)):
+            wanted = "true or false" if isinstance(default, bool) else "a text"
+            where = f"{path}.{key}" if path else key
+            raise SpecError(f"{origin}: {where} = {shown(value)} is not allowed", field=where, value=value, allowed=wanted)
+        return value
+
     def walk(node: Any, path: str, source: Any, estimate: bool) -> Any:
-        if isinstance(node, dict) and "value" in node and set(node) <= _FIGURE_KEYS:
-            cite(path, node.get("source", source), estimate=bool(node.get("estimate", estimate)), note=node.get("note", ""))
-            return node["value"]
         if isinstance(node, dict):
-            source, estimate = node.get("source", source), bool(node.get("estimate", estimate))
+            source, estimate = node.get("source", source), typed(node, "estimate", path, estimate)
+            note = typed(node, "note", path, "")
+            if "value" in node and set(node) <= _FIGURE_KEYS:
+                cite(path, source, estimate=estimate, note=note)
+                return node["value"]
             items = ((k, v) for k, v in node.items() if k not in ("source", "estimate", "note"))
             return {k: walk(v, f"{path}.{k}" if path else str(k), source, estimate) for k, v in items}
+        if isinstance(node, list):
+            return [walk(entry, f"{path}.{i}", source, estimate) for i, entry in enumerate(node)]
         if _is_figure(node):
             cite(path, source, estimate=estimate, note="")
         return node
 
     exempt = {"name", "title", "aliases", "sources", "year", "kind"}
     top = {k: v for k, v in raw.items() if k not in ("source", "estimate", "note")}
-    plain = {k: (v if k in exempt else walk(v, str(k), raw.get("source"), bool(raw.get("estimate")))) for k, v in top.items()}
+    estimate = typed(raw, "estimate", "", False)
+    plain = {str(k): (v if k in exempt else walk(v, str(k), raw.get("source"), estimate)) for k, v in top.items()}
     return plain, found
 
 
 def _is_figure(node: Any) -> bool:
     if isinstance(node, bool):
         return False
-    return isinstance(node, (int, float)) or (isinstance(node, str) and node[:1].isdigit() and " " in node)
+    return isinstance(node, (int, float)) or (isinstance(node, str) and is_quantity(node))
 
 
 def spec_error(error: ValidationError, model: type[BaseModel], origin: str) -> SpecError:
-    """Turn pydantic's report into one `SpecError` about the first field at fault."""
-    first = error.errors()[0]
+    """Turn pydantic's report into one `SpecError` about one field at fault: a key that is unknown, else the first."""
+    reports = error.errors()
+    first = next((report for report in reports if report["type"] == "extra_forbidden"), reports[0])
     path = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    hint = None
-    if first["type"] == "extra_forbidden":
-        message = "unknown key"
-        close = nearest(str(first["loc"][-1]), _keys_at(model, first["loc"][:-1]))
-        hint = f"did you mean {close[0]!r}?" if close else "known keys: " + ", ".join(_keys_at(model, first["loc"][:-1]))
-    elif first["type"] == "missing":
-        message = "this key is missing"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return SpecError(f"{origin}: {path}: {message}{more}", field=path, value=first.get("input"), hint=hint)
+    message, allowed, hint = _explain(first, model)
+    more = f" (and {len(reports) - 1} more)" if len(reports) > 1 else ""
+    where = f"{origin}: {path}" if path else origin
+    return SpecError(f"{where}{message}{more}", field=path or None, value=first.get("input"), allowed=allowed, hint=hint)
+
+
+def _explain(report: Any, model: type[BaseModel]) -> tuple[str, str | None, str | None]:
+    """(message, allowed, hint) of one of pydantic's reports."""
+    location, value = report["loc"], shown(report.get("input"))
+    if report["type"] == "extra_forbidden":
+        known = _keys_at(model, location[:-1])
+        close = nearest(str(location[-1]), known)
+        return ": unknown key", ", ".join(known) or None, f"did you mean {close[0]!r}?" if close else None
+    if report["type"] == "missing":
+        return ": this key is missing", None, None
+    cause = getattr(report.get("ctx", {}).get("error"), "__cause__", None)
+    if isinstance(cause, GenZError):
+        return ": " + cause.message.removeprefix(f"{cause.field}: "), cause.allowed, cause.hint
+    if report["type"] == "value_error":
+        return ": " + report["msg"].removeprefix("Value error, "), None, None
+    choices = re.findall(r"'([^']+)'", str(report.get("ctx", {}).get("expected", "")))
+    close = nearest(str(report.get("input")), choices)
+    allowed = report["msg"].removeprefix("Input should be ").removeprefix("String should ")
+    return f" = {value} is not allowed", allowed, f"did you mean {close[0]!r}?" if close else None
 
 
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genz.errors import InvalidValueError, nearest
+from genz.errors import InvalidValueError, nearest, shown
 from genz.numerics import is_symbolic
 
 T = TypeVar("T", bound=BaseModel)
@@ -29,7 +29,7 @@ def bind(spec: T, values: Mapping[str, Any]) -> T:
     """
     bound = spec
     for path, value in values.items():
-        bound = _replace(bound, path.split("."), value, path, None)
+        bound = _replace(bound, str(path).split("."), value, str(path), None)
     return bound
 
 
@@ -65,22 +65,56 @@ def _no_such(path: str, part: str, known: list[str]) -> InvalidValueError:
 
 
 def _checked(old: Any, value: Any, path: str, field: FieldInfo | None) -> Any:
-    if isinstance(old, (BaseModel, dict, tuple, str, bool)):
+    if not _is_figure(old, field):
         raise InvalidValueError(f"{path!r} is not a figure", field=path, value=value)
     if is_symbolic(value):
         return value
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise InvalidValueError(f"{path}: {value!r} is not a number or an array of numbers", field=path, value=value) from None
+    array = _numbers(value, path)
     for description, holds in _constraints(field):
         if not bool(np.all(holds(array))):
-            raise InvalidValueError(f"{path}: every value must be {description}", field=path, value=value, allowed=description)
-    return value if array.ndim else float(array)
+            raise InvalidValueError(
+                f"{path}: {shown(value)} is not allowed, every value must be {description}", field=path, value=value,
+                allowed=description,
+            )  # fmt: skip
+    if array.ndim:
+        return array
+    return int(array) if _takes(int, field) else float(array)
+
+
+def _is_figure(old: Any, field: FieldInfo | None) -> bool:
+    if old is None:
+        return _takes(float, field) or _takes(int, field)
+    return not isinstance(old, bool) and (isinstance(old, (int, float, np.ndarray)) or is_symbolic(old))
+
+
+def _numbers(value: Any, path: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of unequal lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "iuf":
+        raise InvalidValueError(
+            f"{path}: {shown(value)} is not a number or an array of numbers", field=path, value=value,
+            allowed="a number, an array of numbers or a symbol, in SI units",
+        )  # fmt: skip
+    return array.astype(float)
+
+
+def _takes(kind: type, field: FieldInfo | None) -> bool:
+    """Whether a field, or what it maps names to, is declared as a number of this kind."""
+    pending = [field.annotation] if field else []
+    while pending:
+        annotation = pending.pop()
+        if annotation is kind:
+            return True
+        pending += list(getattr(annotation, "__args__", ()))
+    return False
 
 
 def _constraints(field: FieldInfo | None) -> list[tuple[str, Any]]:
     checks: list[tuple[str, Any]] = [("finite", np.isfinite)]
+    if _takes(int, field):
+        checks.append(("a whole number", lambda a: a % 1 == 0))
     for constraint in _metadata(field):
         for name, symbol, compare in (("gt", ">", np.greater), ("ge", ">=", np.greater_equal), ("le", "<=", np.less_equal)):
             bound = getattr(constraint, name, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genz.errors import SpecError, nearest
+from genz.errors import SpecError, nearest, shown
 
 MAX_WIDTH = 10**8
 MAX_LAYERS = 10**4
@@ -29,14 +29,14 @@ class Config:
 
     def error(self, name: str, value: Any, allowed: str, *, problem: str = "is not allowed") -> SpecError:
         """The error for a key whose value cannot be."""
-        return SpecError(f"{self.origin}: {name} = {value!r} {problem}", field=name, value=value, allowed=allowed)
+        return SpecError(f"{self.origin}: {name} = {shown(value)} {problem}", field=name, value=value, allowed=allowed)
 
     def count(self, *names: str, default: int | None = None, most: int = MAX_WIDTH, least: int = 1) -> int:
         """A whole number under one of the names. Raises `SpecError` if it is missing or absurd."""
         name, value = self._find(names)
         if value is _MISSING:
             if default is None:
-                close = nearest(name, self.raw)
+                close = nearest(name, [key for key in self.raw if key not in names])
                 hint = f"the nearest key in it is {close[0]!r}" if close else None
                 raise SpecError(f"{self.origin}: the key {name!r} is missing", field=name, allowed="one of " + ", ".join(names),
                                 hint=hint)  # fmt: skip
@@ -75,8 +75,8 @@ class Config:
         if value is None:
             return None
         if not isinstance(value, list) or (length is not None and len(value) != length):
-            shown = len(value) if isinstance(value, list) else value
-            raise self.error(name, shown, f"a list of {length} entries" if length else "a list")
+            problem = f"has {len(value)} entries" if isinstance(value, list) else "is not a list"
+            raise self.error(name, value, f"a list of {length} entries" if length is not None else "a list", problem=problem)
         return value
 
     def indices(self, name: str, *, below: int) -> frozenset[int]:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from genz.errors import nearest
 from genz.specs.base import Frozen, Spec
+from genz.specs.precision import DATA_TYPES
 from genz.specs.quantities import (
     Bandwidth, Capacity, CapacityOrZero, ComputeRate, Count, Duration, EnergyPerByte, EnergyPerFlop, Frequency, Number, Price,
     PriceRate, Watts, WattsOrZero,
 )  # fmt: skip
+
+
+def _check_data_types(field: str, rates: Iterable[str], *others: str) -> None:
+    known = (*DATA_TYPES, *others)
+    for name in rates:
+        if name not in known:
+            close = nearest(name, known)
+            suggestion = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{field}: {name!r} is no data type; allowed: {', '.join(known)}{suggestion}")
 
 
 class Cores(Frozen):
@@ -44,6 +57,12 @@ class PowerSpec(Frozen):
     tdp: Watts = Field(description="power limit as shipped [W]")
     idle: WattsOrZero = Field(description="drawn with memory allocated and nothing running [W]")
 
+    @model_validator(mode="after")
+    def _check(self) -> PowerSpec:
+        if self.idle >= self.tdp:
+            raise ValueError(f"idle = {self.idle:g} W must be below tdp = {self.tdp:g} W")
+        return self
+
 
 class PriceSpec(Frozen):
     """What one device costs, bought and rented."""
@@ -59,7 +78,7 @@ class Chip(Spec):
 
     vendor: str
     architecture: str = Field(description="generation, such as hopper: kin share calibrations")
-    year: int
+    year: int = Field(ge=1970, le=2100, strict=True)
     kind_of_chip: Literal["gpu", "tpu", "cpu", "npu", "wafer"] = "gpu"
     process: str = Field(description="technology file of its logic, for energy per FLOP")
     matrix_flops: dict[str, ComputeRate] = Field(description="dense matrix rate by data type [FLOP/s]")
@@ -75,8 +94,9 @@ class Chip(Spec):
     def _check(self) -> Chip:
         if not self.matrix_flops or not self.vector_flops or not self.memory:
             raise ValueError("matrix_flops, vector_flops and memory need at least one entry each")
-        if self.power.idle >= self.power.tdp:
-            raise ValueError("power.idle must be below power.tdp")
+        _check_data_types("matrix_flops", self.matrix_flops)
+        _check_data_types("vector_flops", self.vector_flops)
+        _check_data_types("energy_per_flop", self.energy_per_flop, "vector")
         return self
 
     @property
@@ -103,6 +123,11 @@ class Technology(Spec):
     role: Literal["logic", "memory", "link"]
     energy_per_flop: dict[str, EnergyPerFlop] = Field(default={}, description="by data type, operand movement included [J/FLOP]")
     energy_per_byte: EnergyPerByte | None = Field(None, description="[J/B]")
+
+    @model_validator(mode="after")
+    def _check(self) -> Technology:
+        _check_data_types("energy_per_flop", self.energy_per_flop, "vector")
+        return self
 
 
 class Host(Frozen):
@@ -135,6 +160,13 @@ class Platform(Spec):
     network: tuple[NetworkDimension, ...] = ()
     host: Host | None = None
     technologies: dict[str, Technology] = Field(default={}, description="energy constants that chip and network refer to")
+
+    @model_validator(mode="after")
+    def _check(self) -> Platform:
+        joined = math.prod(dimension.size for dimension in self.network)
+        if self.devices % joined:
+            raise ValueError(f"devices = {self.devices} is no multiple of the {joined} devices that the network joins")
+        return self
 
     @property
     def scale_up_size(self) -> int:

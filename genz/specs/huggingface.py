@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from genz.errors import SpecError
+from genz.errors import SpecError, UnknownNameError, shown
 from genz.specs.base import read_mapping
 from genz.specs.config import Config
 from genz.specs.model import ModelSpec
@@ -19,6 +19,8 @@ DEFAULT_DTYPE = "float32"
 DEFAULT_DTYPES = {"gpt_oss": "bfloat16"}
 CONFIG_NAME = "config.json"
 MODELOPT_NAME = "hf_quant_config.json"
+# Bytes a parameter: from 1.5 bits (GGUF IQ1_S) to fp64, with room for modules that GenZ does not count.
+MIN_STORED_WIDTH, MAX_STORED_WIDTH = 0.15, 16.0
 
 
 def model_from_path(path: Path, *, treat_as: str | None = None) -> ModelSpec:
@@ -63,8 +65,9 @@ def model_from_config(
     origin = origin or name
     model_type = treat_as or raw.get("model_type")
     if not isinstance(model_type, str):
+        problem = "there is no 'model_type'" if model_type is None else f"model_type = {shown(model_type)} is not a text"
         raise SpecError(
-            f"{origin}: there is no 'model_type', so this is not the config.json of a model", field="model_type", value=model_type,
+            f"{origin}: {problem}, so this is not the config.json of a model", field="model_type", value=model_type,
             allowed=", ".join(sorted(READERS)), hint=_what_it_looks_like(raw),
         )  # fmt: skip
     config = Config(raw, origin=origin)
@@ -74,17 +77,41 @@ def model_from_config(
         if quantization is not None
         else precision_from_config(raw, origin=origin)
     )
-    return ModelSpec(
+    model = ModelSpec(
         name=name,
         model_type=model_type,
         layers=layers,
         embedding=embedding,
-        max_context=config.count("max_position_embeddings", "n_positions", "n_ctx", "seq_length", default=_default_context(model_type)),
-        dtype=data_type(config.text("dtype", "torch_dtype", default=DEFAULT_DTYPES.get(model_type, DEFAULT_DTYPE)), field="torch_dtype"),
+        max_context=config.count(
+            "max_position_embeddings", "n_positions", "n_ctx", "seq_length", default=_default_context(model_type)
+        ),
+        dtype=_dtype(config, DEFAULT_DTYPES.get(model_type, DEFAULT_DTYPE)),
         precision=precision,
         stored_weight_bytes=stored_bytes,
         **described,
     )
+    _check_stored_bytes(model, origin)
+    return model
+
+
+def _check_stored_bytes(model: ModelSpec, origin: str) -> None:
+    """Weight files of another model would give a number that looks right."""
+    stored = model.stored_weight_bytes
+    if stored is not None and not MIN_STORED_WIDTH * model.parameters <= stored <= MAX_STORED_WIDTH * model.parameters:
+        raise SpecError(
+            f"{origin}: its weight files hold {shown(stored)} bytes for {model.parameters} parameters",
+            field="weight files", value=stored,
+            allowed=f"{MIN_STORED_WIDTH:g} to {MAX_STORED_WIDTH:g} bytes a parameter",
+        )  # fmt: skip
+
+
+def _dtype(config: Config, default: str) -> str:
+    try:
+        return data_type(config.text("dtype", "torch_dtype", default=default), field="torch_dtype")
+    except UnknownNameError as error:
+        raise SpecError(
+            f"{config.origin}: {error.message}", field="torch_dtype", value=error.value, allowed=error.allowed, hint=error.hint
+        ) from None
 
 
 def _default_context(model_type: str) -> int | None:
@@ -95,7 +122,7 @@ def _default_context(model_type: str) -> int | None:
 def _what_it_looks_like(raw: dict[str, Any]) -> str | None:
     if {"tokenizer_class", "added_tokens_decoder", "chat_template"} & set(raw):
         return "it looks like a tokenizer's configuration"
-    if {"max_new_tokens", "do_sample", "temperature", "top_p"} & set(raw):
+    if {"max_new_tokens", "do_sample", "temperature", "top_p", "_from_model_config"} & set(raw):
         return "it looks like a generation_config.json"
     if "weight_map" in raw:
         return "it looks like an index of weight files"

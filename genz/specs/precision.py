@@ -18,10 +18,12 @@ BITS_PER_BYTE = 8
 class Format(Frozen):
     """How one tensor is stored: bits an element, and what each group of elements shares."""
 
-    bits: float = Field(gt=0, le=64)
-    group_size: int | None = Field(None, ge=1, description="elements that share a scale; none: a whole channel or tensor")
-    scale_bits: float = Field(0, ge=0, le=64)
-    zero_point_bits: float = Field(0, ge=0, le=64)
+    bits: float = Field(gt=0, le=64, strict=True)
+    group_size: int | None = Field(
+        None, ge=1, strict=True, description="elements that share a scale; none: a whole channel or tensor"
+    )
+    scale_bits: float = Field(0, ge=0, le=64, strict=True)
+    zero_point_bits: float = Field(0, ge=0, le=64, strict=True)
 
     @property
     def bytes_per_element(self) -> Number:

@@ -20,11 +20,12 @@ Number = float
 def _parser(dimension: Dimension) -> BeforeValidator:
     def read(value: Any, info: ValidationInfo) -> float:
         from_file = bool(info.context and info.context.get("from_file"))
+        field = info.field_name or "value"
         try:
-            return units.parse(value, dimension, field=info.field_name or "value", needs_unit=from_file)
+            return units.parse(value, dimension, field=field, needs_unit=from_file)
         except UnitError as error:
-            raise ValueError(f"{error.value!r} {error.message.rsplit(repr(error.value), 1)[-1].strip()}; "
-                             f"allowed: {error.allowed}") from error  # fmt: skip
+            # pydantic names the field itself, and lets no other exception pass.
+            raise ValueError(str(error).removeprefix(f"{field}: ")) from error
 
     return BeforeValidator(read)
 
@@ -47,6 +48,7 @@ Price = Annotated[Number, _parser(units.MONEY), NON_NEGATIVE]
 PriceRate = Annotated[Number, _parser(units.PRICE_RATE), NON_NEGATIVE]
 EnergyPrice = Annotated[Number, _parser(units.ENERGY_PRICE), NON_NEGATIVE]
 CarbonIntensity = Annotated[Number, _parser(units.CARBON), NON_NEGATIVE]
-Fraction = Annotated[Number, Field(ge=0, le=1, allow_inf_nan=False)]
-PositiveFraction = Annotated[Number, Field(gt=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+# Strict: `true` is no number, and text is none either.
+Fraction = Annotated[Number, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+PositiveFraction = Annotated[Number, Field(gt=0, le=1, allow_inf_nan=False, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from genz.errors import SpecError, unknown_name
-from genz.specs.precision import Format, Precision
+from genz.errors import SpecError, nearest, shown
+from genz.specs.precision import DATA_TYPES, Format, Precision
 
 FP32_BITS = 32
 FP16_BITS = 16
-_METHODS = ("fp8", "fbgemm_fp8", "awq", "gptq", "mxfp4", "compressed-tensors", "bitsandbytes", "modelopt")
+FP8_BITS = 8
+MAX_GROUP = 10**6
+# Weights are never stored wider than in the model's own type.
+UNQUANTISED = DATA_TYPES["fp64"]
+T = TypeVar("T")
 
 
 def precision_from_config(raw: dict[str, Any], *, origin: str) -> Precision | None:
@@ -17,8 +21,8 @@ def precision_from_config(raw: dict[str, Any], *, origin: str) -> Precision | No
 
     Raises `SpecError` for a method, or a scheme of it, that GenZ does not know.
     """
-    settings = raw.get("quantization_config") or raw.get("compression_config")
-    if settings is None:
+    settings = next((raw[key] for key in ("quantization_config", "compression_config") if raw.get(key) is not None), {})
+    if settings == {}:
         return None
     if not isinstance(settings, dict):
         raise _unknown(origin, "quantization_config", settings, "a mapping")
@@ -29,13 +33,37 @@ def precision_from_config(raw: dict[str, Any], *, origin: str) -> Precision | No
         "fp8": _fp8, "fbgemm_fp8": _fp8, "awq": _grouped_integers, "gptq": _grouped_integers, "mxfp4": _mxfp4,
         "compressed-tensors": _compressed_tensors, "bitsandbytes": _bitsandbytes, "modelopt": _modelopt_inline,
     }  # fmt: skip
-    if method not in readers:
-        raise _unknown(origin, "quantization_config.quant_method", method, ", ".join(_METHODS))
-    return readers[method](settings, origin)
+    return _chosen(readers, method, "quantization_config.quant_method", origin)(settings, origin)
 
 
-def _unknown(origin: str, field: str, value: Any, allowed: str) -> SpecError:
-    return SpecError(f"{origin}: {field} = {value!r} is not supported", field=field, value=value, allowed=allowed)
+def _unknown(origin: str, field: str, value: Any, allowed: str, *, hint: str | None = None) -> SpecError:
+    return SpecError(f"{origin}: {field} = {shown(value)} is not supported", field=field, value=value, allowed=allowed, hint=hint)
+
+
+def _chosen(choices: dict[str, T], name: Any, field: str, origin: str) -> T:
+    if isinstance(name, str) and name in choices:
+        return choices[name]
+    close = nearest(name, choices) if isinstance(name, str) else []
+    raise _unknown(origin, field, name, ", ".join(choices), hint=f"did you mean {close[0]!r}?" if close else None)
+
+
+def _is_count(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _flag(settings: dict[str, Any], name: str, origin: str) -> bool:
+    value = settings.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise _unknown(origin, f"quantization_config.{name}", value, "true or false")
+    return bool(value)
+
+
+def _section(parent: dict[str, Any], name: str, origin: str) -> dict[str, Any]:
+    """A mapping inside of the settings; empty where it is absent."""
+    value = parent.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise _unknown(origin, f"quantization_config.{name}", value, "a mapping")
+    return value or {}
 
 
 def _precision(name: str, weights: Format, compute: str, **others: Any) -> Precision:
@@ -47,7 +75,7 @@ def _fp8(settings: dict[str, Any], origin: str) -> Precision:
     block = settings.get("weight_block_size")
     if block is None:
         return _precision("fp8", Format(bits=8), "fp8")
-    if not (isinstance(block, list) and len(block) == 2 and all(isinstance(b, int) and b > 0 for b in block)):
+    if not (isinstance(block, list) and len(block) == 2 and all(_is_count(b, 1, MAX_GROUP) for b in block)):
         raise _unknown(origin, "quantization_config.weight_block_size", block, "two whole numbers")
     return _precision("fp8_block", Format(bits=8, group_size=block[0] * block[1], scale_bits=FP32_BITS), "fp8")
 
@@ -56,16 +84,16 @@ def _bits(settings: dict[str, Any], origin: str, *names: str) -> int:
     for name in names:
         if name in settings:
             bits = settings[name]
-            if isinstance(bits, int) and 2 <= bits <= 8:
+            if _is_count(bits, 2, 8):
                 return bits
-            raise _unknown(origin, f"quantization_config.{name}", bits, "2 to 8")
-    raise _unknown(origin, f"quantization_config.{names[0]}", None, "2 to 8")
+            raise _unknown(origin, f"quantization_config.{name}", bits, "a whole number from 2 to 8")
+    raise _unknown(origin, f"quantization_config.{names[0]}", None, "a whole number from 2 to 8")
 
 
 def _group(size: Any, origin: str) -> int | None:
     if size in (None, -1):
         return None
-    if not isinstance(size, int) or size < 1:
+    if not _is_count(size, 1, MAX_GROUP):
         raise _unknown(origin, "quantization_config.group_size", size, "a whole number, or -1 for a whole channel")
     return size
 
@@ -79,39 +107,54 @@ def _grouped_integers(settings: dict[str, Any], origin: str) -> Precision:
 
 def _mxfp4(settings: dict[str, Any], origin: str) -> Precision:
     skipped = settings.get("modules_to_not_convert") or []
+    if not isinstance(skipped, list):
+        raise _unknown(origin, "quantization_config.modules_to_not_convert", skipped, "a list of module names")
     experts_only = any("self_attn" in str(module) for module in skipped)
     return _precision("mxfp4", Format(bits=4, group_size=32, scale_bits=8), "base", experts_only=experts_only)
 
 
 def _bitsandbytes(settings: dict[str, Any], origin: str) -> Precision:
-    if settings.get("load_in_4bit"):
-        doubled = bool(settings.get("bnb_4bit_use_double_quant"))
+    if _flag(settings, "load_in_4bit", origin):
+        doubled = _flag(settings, "bnb_4bit_use_double_quant", origin)
         # QLoRA, arXiv:2305.14314, section 3: a 32-bit constant per 64 weights, itself in 8 bits when doubly quantised.
-        return _precision("bitsandbytes-4bit", Format(bits=4, group_size=64, scale_bits=8.125 if doubled else FP32_BITS), "base")
-    if settings.get("load_in_8bit"):
+        scale_bits = 8.125 if doubled else FP32_BITS
+        return _precision("bitsandbytes-4bit", Format(bits=4, group_size=64, scale_bits=scale_bits), "base")
+    if _flag(settings, "load_in_8bit", origin):
         return _precision("bitsandbytes-int8", Format(bits=8), "int8")
     raise _unknown(origin, "quantization_config", "bitsandbytes", "load_in_4bit or load_in_8bit")
 
 
 def _compressed_tensors(settings: dict[str, Any], origin: str) -> Precision:
-    groups = settings.get("config_groups")
-    if not isinstance(groups, dict) or len(groups) != 1:
-        raise _unknown(origin, "quantization_config.config_groups", groups, "one group")
-    scheme = next(iter(groups.values()))
-    weights = scheme.get("weights") or {}
-    kind = weights.get("type", "int")
-    bits = _bits(weights, origin, "num_bits")
+    groups = _section(settings, "config_groups", origin)
+    if len(groups) != 1:
+        raise _unknown(origin, "quantization_config.config_groups", settings.get("config_groups"), "one group")
+    scheme = _section(groups, next(iter(groups)), origin)
+    weights, inputs = _section(scheme, "weights", origin), _section(scheme, "input_activations", origin)
+    narrow, bits = _number_type(weights, origin), _bits(weights, origin, "num_bits")
     group = _group(weights.get("group_size"), origin)
+    # Small groups of FP4 carry FP8 (NVFP4) or power-of-two (MXFP4) scales, all others 16-bit ones.
+    scale_bits = FP8_BITS if narrow == "fp4" else FP16_BITS
     zero_bits = 0 if weights.get("symmetric", True) else bits
-    stored = Format(bits=bits, group_size=group, scale_bits=FP16_BITS if group else 0, zero_point_bits=zero_bits if group else 0)
-    inputs = scheme.get("input_activations")
-    narrow = f"{'fp' if kind == 'float' else 'int'}{bits}"
-    compute = "base"
-    if inputs:
-        compute = f"{'fp' if inputs.get('type', 'int') == 'float' else 'int'}{_bits(inputs, origin, 'num_bits')}"
-    cache = settings.get("kv_cache_scheme")
-    kv_cache = "base" if not cache else f"{'fp' if cache.get('type') == 'float' else 'int'}{_bits(cache, origin, 'num_bits')}"
+    stored = Format(bits=bits, group_size=group, scale_bits=scale_bits if group else 0, zero_point_bits=zero_bits if group else 0)
+    compute = _computed_type(inputs, "input_activations", origin)
+    kv_cache = _computed_type(_section(settings, "kv_cache_scheme", origin), "kv_cache_scheme", origin)
     return _precision(f"compressed-tensors-{narrow}", stored, compute, kv_cache=kv_cache)
+
+
+def _number_type(scheme: dict[str, Any], origin: str) -> str:
+    """The type that a scheme of compressed-tensors names by its kind and its bits: "int3", "fp8"."""
+    prefix = _chosen({"int": "int", "float": "fp"}, scheme.get("type", "int"), "quantization_config.type", origin)
+    return f"{prefix}{_bits(scheme, origin, 'num_bits')}"
+
+
+def _computed_type(scheme: dict[str, Any], field: str, origin: str) -> str:
+    """The data type of activations or cache; "base" where there is no scheme for them."""
+    if not scheme:
+        return "base"
+    name = _number_type(scheme, origin)
+    if name not in DATA_TYPES:
+        raise _unknown(origin, f"quantization_config.{field}", name, ", ".join(DATA_TYPES))
+    return name
 
 
 _MODELOPT_SCHEMES: dict[str, tuple[Format, str]] = {
@@ -123,6 +166,7 @@ _MODELOPT_SCHEMES: dict[str, tuple[Format, str]] = {
     "W8A16": (Format(bits=8), "base"),
     "W8A8_SQ_PER_CHANNEL": (Format(bits=8), "int8"),
 }
+_MODELOPT_CACHES = {"FP8": "fp8", "INT8": "int8"}
 
 
 def precision_from_modelopt(raw: dict[str, Any], *, origin: str) -> Precision | None:
@@ -131,18 +175,18 @@ def precision_from_modelopt(raw: dict[str, Any], *, origin: str) -> Precision | 
     if not isinstance(settings, dict):
         raise _unknown(origin, "quantization", settings, "a mapping")
     algorithm = settings.get("quant_algo")
-    if algorithm is None:
-        return None
-    if algorithm not in _MODELOPT_SCHEMES:
-        raise unknown_name("quant_algo", str(algorithm), _MODELOPT_SCHEMES)
-    weights, compute = _MODELOPT_SCHEMES[algorithm]
-    group = settings.get("group_size")
-    if group and weights.group_size:
-        weights = weights.model_copy(update={"group_size": _group(group, origin)})
     cache = settings.get("kv_cache_quant_algo")
-    if cache not in (None, "FP8", "INT8"):
-        raise _unknown(origin, "quantization.kv_cache_quant_algo", cache, "FP8, INT8")
-    return _precision(f"modelopt-{algorithm.lower()}", weights, compute, kv_cache=cache.lower() if cache else "base")
+    if cache is None:  # a config.json names its type and bits
+        kv_cache = _computed_type(_section(settings, "kv_cache_scheme", origin), "kv_cache_scheme", origin)
+    else:
+        kv_cache = _chosen(_MODELOPT_CACHES, cache, "quantization.kv_cache_quant_algo", origin)
+    if algorithm is None:
+        return None if kv_cache == "base" else _precision("modelopt-kv-cache", UNQUANTISED, "base", kv_cache=kv_cache)
+    weights, compute = _chosen(_MODELOPT_SCHEMES, algorithm, "quantization.quant_algo", origin)
+    group = settings.get("group_size")
+    if group is not None and weights.group_size:
+        weights = weights.model_copy(update={"group_size": _group(group, origin)})
+    return _precision(f"modelopt-{algorithm.lower()}", weights, compute, kv_cache=kv_cache)
 
 
 def _modelopt_inline(settings: dict[str, Any], origin: str) -> Precision | None:

@@ -7,13 +7,15 @@ import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from genz.errors import SpecError
+from genz.errors import SpecError, shown
 from genz.specs.base import read_mapping
 
 MAX_HEADER_BYTES = 256 * 2**20
+MAX_STORED_BYTES = 10**15
 MAX_GGUF_ITEMS = 10**6
+MAX_GGUF_STRINGS = 4 * 10**6
 # (elements in a block, bytes of a block) by GGML type number. Source: ggml/src/ggml-common.h and
 # ggml/include/ggml.h of llama.cpp.
 _GGML_TYPES = {
@@ -34,23 +36,36 @@ def stored_weight_bytes(folder: Path) -> int | None:
     """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        size = (read_mapping(index).get("metadata") or {}).get("total_size")
-        if isinstance(size, (int, float)) and not isinstance(size, bool) and 0 < size < 1e15:
-            return int(size)
-        raise SpecError(f"{index}: metadata.total_size = {size!r} is no size", field="metadata.total_size", value=size)
+        return _index_bytes(index)
     single = folder / "model.safetensors"
     if single.is_file():
         return _read(single, _safetensors_bytes)
-    gguf = sorted(folder.glob("*.gguf"))
+    gguf = sorted(path for path in folder.glob("*.gguf") if path.is_file())
     return _read(gguf[0], _gguf_bytes) if len(gguf) == 1 else None
+
+
+def _index_bytes(path: Path) -> int:
+    metadata = read_mapping(path).get("metadata")
+    size = metadata.get("total_size") if isinstance(metadata, dict) else None
+    if isinstance(size, float) and size.is_integer():
+        size = int(size)
+    if isinstance(size, int) and not isinstance(size, bool) and 0 < size < MAX_STORED_BYTES:
+        return size
+    raise SpecError(
+        f"{path}: metadata.total_size = {shown(size)} is no size", field="metadata.total_size", value=size,
+        allowed=f"a whole number of bytes below {MAX_STORED_BYTES:,}",
+    )  # fmt: skip
 
 
 def _read(path: Path, read: Callable[[BinaryIO], int]) -> int:
     try:
         with path.open("rb") as file:
-            return read(file)
-    except (OSError, ValueError, KeyError, struct.error, TypeError) as error:
+            size = read(file)
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError, struct.error) as error:
         raise SpecError(f"{path}: its header cannot be read ({error})", field="path", value=path) from None
+    if not 0 < size < MAX_STORED_BYTES:
+        raise SpecError(f"{path}: its tensors take {shown(size)} bytes in all, which cannot be", field="path", value=path)
+    return size
 
 
 def _safetensors_bytes(file: BinaryIO) -> int:
@@ -58,7 +73,16 @@ def _safetensors_bytes(file: BinaryIO) -> int:
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"a header of {length} bytes")
     header = json.loads(file.read(length))
-    return sum(t["data_offsets"][1] - t["data_offsets"][0] for name, t in header.items() if name != "__metadata__")
+    if not isinstance(header, dict):
+        raise ValueError("not a safetensors file")
+    return sum(_safetensor_bytes(name, entry) for name, entry in header.items() if name != "__metadata__")
+
+
+def _safetensor_bytes(name: str, entry: dict[str, Any]) -> int:
+    begin, end = entry["data_offsets"]
+    if not (type(begin) is int and type(end) is int and 0 <= begin <= end):
+        raise ValueError(f"the tensor {name!r} at {begin!r} to {end!r}")
+    return end - begin
 
 
 def _gguf_bytes(file: BinaryIO) -> int:
@@ -88,10 +112,10 @@ def _gguf_skip_value(file: BinaryIO, kind: int) -> None:
         if inner in _GGUF_SCALARS:
             file.seek(count * struct.calcsize(_GGUF_SCALARS[inner]), 1)
             return
-        if count > MAX_HEADER_BYTES:
-            raise ValueError(f"an array of {count} entries")
+        if inner != _GGUF_STRING or count > MAX_GGUF_STRINGS:
+            raise ValueError(f"an array of {count} entries of type {inner}")
         for _ in range(count):
-            _gguf_skip_value(file, inner)
+            _gguf_string(file)
     else:
         raise ValueError(f"a value of unknown type {kind}")
 
@@ -103,5 +127,10 @@ def _gguf_tensor_bytes(file: BinaryIO) -> int:
         raise ValueError(f"a tensor of {dimensions} dimensions")
     shape = struct.unpack(f"<{dimensions}Q", file.read(8 * dimensions))
     kind, _offset = struct.unpack("<IQ", file.read(12))
+    if kind not in _GGML_TYPES:
+        raise ValueError(f"a tensor of unknown type {kind}")
     elements, size = _GGML_TYPES[kind]
-    return math.prod(shape) // elements * size
+    blocks, left = divmod(math.prod(shape), elements)
+    if left:
+        raise ValueError(f"a tensor of {shape} in blocks of {elements}")
+    return blocks * size

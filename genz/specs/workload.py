@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from pydantic import Field
 
-from genz.errors import InvalidValueError
+from genz.errors import InvalidValueError, shown
 from genz.numerics import Number, every, is_symbolic
 from genz.specs.base import Frozen, Spec
 from genz.specs.quantities import Count, PositiveDuration
@@ -75,12 +76,12 @@ def check_count(value: Number, field: str, *, least: int, most: int = MAX_COUNT)
     if is_symbolic(value):
         return
     try:
-        is_boolean = isinstance(value, bool)
+        is_boolean = np.asarray(value).dtype.kind == "b"
         valid = not is_boolean and every(value >= least) and every(value <= most) and every(value % 1 == 0)
-    except TypeError:
+    except (TypeError, ValueError, ArithmeticError):
         valid = False
     if not valid:
         raise InvalidValueError(
-            f"{field}: {value!r} is not allowed", field=field, value=value,
+            f"{field}: {shown(value)} is not allowed", field=field, value=value,
             allowed=f"a whole number of at least {least}" + (f" and at most {most}" if most != MAX_COUNT else ""),
         )  # fmt: skip

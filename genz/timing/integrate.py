@@ -11,23 +11,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from genz.numerics import Number, ascending, ceil, clip, maximum, safe_divide
+from genz.numerics import Number, ascending, ceil, clip, is_symbolic, maximum, safe_divide, sum_over_steps, total
 
 Piece = tuple[Number, tuple[Number, ...]]  # (steps, the lines at the middle of them)
+
+
+def sum_of_maximum(first: Sequence[Number], last: Sequence[Number], length: Number) -> Number:
+    """The sum over `length` steps of the maximum of lines, given at the first and at the last step.
+
+    Numbers are summed piece by piece, exactly; symbols stand as the sum itself, which is the readable form.
+    """
+    if is_symbolic(length, *first, *last):
+        slopes = _slopes(first, last, length)
+        return sum_over_steps(lambda t: maximum(*(a + slope * t for a, slope in zip(first, slopes, strict=True))), length)
+    return total([steps * maximum(*lines) for steps, lines in pieces(first, last, length)])
 
 
 def pieces(first: Sequence[Number], last: Sequence[Number], length: Number) -> list[Piece]:
     """Cut `length` steps where the order of the lines may change.
 
-    `first` and `last` are the lines at the first and the last step. Returns, for each piece, its number of
-    steps and the lines at its middle; the maximum over the lines is one and the same line within a piece.
+    Returns, for each piece, its number of steps and the lines at its middle; the maximum over the lines is
+    one and the same line within a piece.
     """
-    span = maximum(length - 1, 1)
-    slopes = [(b - a) / span for a, b in zip(first, last, strict=True)]
+    slopes = _slopes(first, last, length)
     cuts = []
     for i, j in combinations(range(len(slopes)), 2):
-        if _both_constant(first, last, i, j):
-            continue
         crossing = safe_divide(first[i] - first[j], slopes[j] - slopes[i], 0.0)
         cuts.append(clip(ceil(crossing), 0, length))
     bounds = [0, *ascending(cuts), length]
@@ -38,6 +46,7 @@ def pieces(first: Sequence[Number], last: Sequence[Number], length: Number) -> l
     return result
 
 
-def _both_constant(first: Sequence[Number], last: Sequence[Number], i: int, j: int) -> bool:
-    """Whether two lines are level by construction (the same object at both ends), so that they never cross."""
-    return first[i] is last[i] and first[j] is last[j]
+def _slopes(first: Sequence[Number], last: Sequence[Number], length: Number) -> list[Number]:
+    """Growth of each line per step."""
+    span = maximum(length - 1, 1)
+    return [(b - a) / span for a, b in zip(first, last, strict=True)]

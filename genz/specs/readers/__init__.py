@@ -10,13 +10,13 @@ from genz.errors import SpecError, nearest
 from genz.specs.config import Config
 from genz.specs.layers import Embedding, Layer
 from genz.specs.readers import dense, experts
-from genz.specs.readers.shared import Reader
+from genz.specs.readers.shared import DEFAULTS, Reader
 
 READERS: dict[str, Reader] = {**dense.READERS, **experts.READERS}
 
 
 def read_layers(config: Config, model_type: str) -> tuple[tuple[Layer, ...], Embedding]:
-    """Build the layers and the embedding of a configuration read as `model_type`.
+    """Build the layers and the embedding of a configuration read as `model_type`, completed by its defaults.
 
     Raises `SpecError` for a type without a reader (naming the nearest) or a key at fault.
     """
@@ -29,4 +29,4 @@ def read_layers(config: Config, model_type: str) -> tuple[tuple[Layer, ...], Emb
             allowed=", ".join(sorted(READERS)),
             hint=f"{suggestion}if it has the same shape as one of them, say so with '--as {close[0] if close else 'llama'}'",
         )  # fmt: skip
-    return reader(config)
+    return reader(Config({**DEFAULTS.get(model_type, {}), **config.raw}, origin=config.origin))

@@ -83,12 +83,7 @@ def gemma2(config: Config) -> Built:
 
 
 def gemma3_text(config: Config) -> Built:
-    """Gemma 3: five sliding layers to a full one, norms on queries and keys.
-
-    The published files of the larger models leave out what equals the defaults of transformers.
-    """
-    raw = {"vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4, **config.raw}
-    config = Config(raw, origin=config.origin)
+    """Gemma 3: five sliding layers to a full one, norms on queries and keys."""
     bias = config.flag("attention_bias", default=False)
     window = config.count("sliding_window", default=4096)
     pattern = config.count("sliding_window_pattern", "_sliding_window_pattern", default=6)

@@ -142,8 +142,18 @@ def _llama4_attention(config: Config) -> list[tuple[int | None, bool]]:
     return [(chunk if kind == "chunked_attention" else None, bool(rope)) for kind, rope in zip(kinds, flags, strict=True)]
 
 
-def deepseek(config: Config) -> Built:
-    """DeepSeek V2 and V3: latent attention, dense layers first, then mixtures with shared experts."""
+def deepseek_v2(config: Config) -> Built:
+    """DeepSeek V2: as V3, with biases in dense and shared (not in routed) experts where `mlp_bias` asks for them."""
+    return _deepseek(config, bias=config.flag("mlp_bias", default=False))
+
+
+def deepseek_v3(config: Config) -> Built:
+    """DeepSeek V3 and R1: its feed-forward networks have no biases."""
+    return _deepseek(config, bias=False)
+
+
+def _deepseek(config: Config, *, bias: bool) -> Built:
+    """Latent attention, dense layers first, then mixtures with shared experts."""
     hidden, count = config.hidden, config.layers
     mixer = LatentAttention(
         hidden=hidden, heads=config.heads, query_rank=config.optional_count("q_lora_rank"),
@@ -155,18 +165,19 @@ def deepseek(config: Config) -> Built:
     shared = config.count("n_shared_experts", default=0, least=0)
     mixture = _mixture(
         config, FeedForward(hidden, inner), experts=config.count("n_routed_experts"),
-        shared=FeedForward(hidden, inner * shared) if shared else None,
+        shared=FeedForward(hidden, inner * shared, bias=bias) if shared else None,
     )  # fmt: skip
     first_sparse = config.count("first_k_dense_replace", default=0, least=0)
     if config.count("moe_layer_freq", default=1) != 1:
         raise config.error("moe_layer_freq", config.raw["moe_layer_freq"], "1")
     layers = tuple(
-        root_mean_square_layer(config, mixer, mixture if i >= first_sparse else feed_forward(config)) for i in range(count)
+        root_mean_square_layer(config, mixer, mixture if i >= first_sparse else feed_forward(config, bias=bias))
+        for i in range(count)
     )
     return layers, root_mean_square_embedding(config, tied=False)
 
 
 READERS: dict[str, Reader] = {
     "mixtral": mixtral, "qwen2_moe": qwen2_moe, "qwen3_moe": qwen3_moe, "gpt_oss": gpt_oss, "llama4_text": llama4_text,
-    "deepseek_v2": deepseek, "deepseek_v3": deepseek,
+    "deepseek_v2": deepseek_v2, "deepseek_v3": deepseek_v3,
 }  # fmt: skip

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from genz.specs.config import Config
 from genz.specs.layers import Attention, Embedding, FeedForward, Layer
 
 Reader = Callable[[Config], tuple[tuple[Layer, ...], Embedding]]
+# What transformers takes where a file leaves a key out, if it is not the readers' own default. An explicit null stays null.
+# Source: the configuration classes of Hugging Face transformers 5.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "mistral": {"num_key_value_heads": 8, "sliding_window": 4096},
+    "mixtral": {"num_key_value_heads": 8},
+    "qwen2": {"num_key_value_heads": 32, "sliding_window": 4096},
+    "qwen2_moe": {"num_key_value_heads": 16, "sliding_window": 4096},
+    "qwen3": {"num_key_value_heads": 32, "sliding_window": 4096},
+    "qwen3_moe": {"num_key_value_heads": 4, "sliding_window": 4096},
+    "gemma2": {"num_key_value_heads": 4},
+    "gemma3_text": {"vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4},
+    "deepseek_v2": {"q_lora_rank": 1536, "n_shared_experts": 2},
+    "deepseek_v3": {"q_lora_rank": 1536, "n_shared_experts": 1, "first_k_dense_replace": 3},
+    "gpt_oss": {"num_key_value_heads": 8},
+    "llama4_text": {"num_key_value_heads": 8, "attention_chunk_size": 8192, "intermediate_size_mlp": 16384},
+}
 NON_GATED_ACTIVATIONS = {"relu", "gelu", "gelu_new", "relu2"}
 
 
