@@ -13,7 +13,6 @@ from genz.errors import SpecError
 from genz.numerics import Number, total
 from genz.operators.demand import Demand
 from genz.specs.hardware import Platform
-from genz.timing.machine import Machine
 from genz.timing.network import wire_bytes
 
 VECTOR_KEY = "vector"
@@ -53,13 +52,15 @@ def energy_constants(platform: Platform) -> EnergyConstants:
     return EnergyConstants(per_flop, per_flop[VECTOR_KEY], levels, per_byte(link))
 
 
-def dynamic_energy(
-    demand: Demand, machine: Machine, constants: EnergyConstants, *, working_set: Number | None = None
-) -> Number:
-    """Energy of one execution of an operator on one device, beyond what it draws when idle [J]."""
-    moved = zip(machine.level_bytes(demand, working_set=working_set), constants.per_level, strict=True)
+def dynamic_energy(demand: Demand, crossing: tuple[Number, ...], constants: EnergyConstants) -> Number:
+    """Energy of one execution of an operator on one device, beyond what it draws when idle [J].
+
+    `crossing` [B] are the bytes that cross each memory level, main memory first.
+    """
+    per_flop = 0.0 if demand.matrix_type is None else constants.per_flop[demand.matrix_type]
+    moved = zip(crossing, constants.per_level, strict=True)
     return (
-        demand.matrix_flops * constants.per_flop[demand.matrix_type]
+        demand.matrix_flops * per_flop
         + demand.vector_flops * constants.per_vector_flop
         + total([level_bytes * cost for level_bytes, cost in moved])
     )

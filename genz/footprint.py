@@ -92,7 +92,7 @@ def _embedding_bytes(model: ModelSpec, widths: Widths, ranks: int) -> Number:
     head = 0 if embedding.tied else local_elements(embedding.head, ranks)
     others = embedding.positions * embedding.hidden + embedding.final_norm_parameters + embedding.embedding_norm_parameters
     others += sum(linear.parameters for linear in embedding.projections) + (embedding.vocabulary if embedding.head_bias else 0)
-    return (table + head + others) * widths.base_bytes
+    return (table + head) * widths.embedding_bytes + others * widths.base_bytes
 
 
 def cache_elements_per_token(mixer: Attention | LatentAttention, ranks: int = 1) -> int:

@@ -26,7 +26,10 @@ def is_symbolic(*values: Any) -> bool:
 
 
 def _are_scalars(*values: Any) -> bool:
-    return all(isinstance(value, (int, float)) for value in values)
+    for value in values:  # a loop, as this is the busiest line of a scalar prediction
+        if not isinstance(value, (int, float)):
+            return False
+    return True
 
 
 def _sympy() -> Any:
@@ -71,8 +74,8 @@ def ceil(value: Number) -> Number:
     if isinstance(value, (int, float)):
         return math.ceil(value) if math.isfinite(value) else value
     if is_symbolic(value):
-        return _sympy().ceiling(value)  # type: ignore[no-any-return]
-    return np.ceil(value)  # type: ignore[no-any-return]
+        return _sympy().ceiling(value)
+    return np.ceil(value)
 
 
 def floor(value: Number) -> Number:
@@ -80,8 +83,8 @@ def floor(value: Number) -> Number:
     if isinstance(value, (int, float)):
         return math.floor(value) if math.isfinite(value) else value
     if is_symbolic(value):
-        return _sympy().floor(value)  # type: ignore[no-any-return]
-    return np.floor(value)  # type: ignore[no-any-return]
+        return _sympy().floor(value)
+    return np.floor(value)
 
 
 def ceil_div(value: Number, divisor: Number) -> Number:
@@ -95,7 +98,7 @@ def where(condition: Condition, if_true: Number, if_false: Number) -> Number:
         return if_true if condition else if_false
     if is_symbolic(condition, if_true, if_false):
         return _sympy().Piecewise((if_true, condition), (if_false, True), evaluate=False)  # type: ignore[no-any-return]
-    return np.where(condition, if_true, if_false)  # type: ignore[no-any-return, call-overload]
+    return np.where(condition, if_true, if_false)  # type: ignore[return-value]
 
 
 def safe_divide(numerator: Number, denominator: Number, otherwise: Number) -> Number:
@@ -113,34 +116,36 @@ def exp(value: Number) -> Number:
     """The exponential function."""
     if isinstance(value, (int, float)):
         return math.exp(value)
-    return _sympy().exp(value) if is_symbolic(value) else np.exp(value)  # type: ignore[no-any-return]
+    return _sympy().exp(value) if is_symbolic(value) else np.exp(value)
 
 
 def log1p(value: Number) -> Number:
     """`log(1 + value)`, accurate for small values."""
     if isinstance(value, (int, float)):
         return math.log1p(value)
-    return _sympy().log(1 + value) if is_symbolic(value) else np.log1p(value)  # type: ignore[no-any-return]
+    return _sympy().log(1 + value) if is_symbolic(value) else np.log1p(value)
 
 
 def expm1(value: Number) -> Number:
     """`exp(value) - 1`, accurate for small values."""
     if isinstance(value, (int, float)):
         return math.expm1(value)
-    return _sympy().exp(value) - 1 if is_symbolic(value) else np.expm1(value)  # type: ignore[no-any-return]
+    return _sympy().exp(value) - 1 if is_symbolic(value) else np.expm1(value)
 
 
 def log2(value: Number) -> Number:
     """The logarithm to base 2."""
     if isinstance(value, (int, float)):
         return math.log2(value)
-    return _sympy().log(value, 2) if is_symbolic(value) else np.log2(value)  # type: ignore[no-any-return]
+    return _sympy().log(value, 2) if is_symbolic(value) else np.log2(value)
 
 
 def total(values: Sequence[Number]) -> Number:
     """The sum of the values, each broadcast against the others."""
-    result: Number = 0.0
-    for value in values:
+    if not values:
+        return 0.0
+    result = values[0]
+    for value in values[1:]:
         result = result + value
     return result
 
@@ -168,7 +173,7 @@ def ascending(values: Sequence[Number]) -> list[Number]:
 
 def every(condition: Condition) -> bool:
     """Whether a condition holds for every element: for checks at the edge, never inside a formula."""
-    return bool(np.all(condition))
+    return condition if isinstance(condition, bool) else bool(np.all(condition))
 
 
 def sum_over_steps(value_at: Callable[[Number], Number], steps: Number) -> Number:

@@ -164,7 +164,7 @@ STEPPED = [
 
 @pytest.mark.parametrize("name", STEPPED)
 def test_repeated_decode_steps_add_up(name: str, read_model: Any, bf16: Any) -> None:
-    """Sixteen steps in one, which fill a window of 8 and enter two chunks of 8, hold what the oracle counts in as many passes."""
+    """Sixteen steps in one, which fill a window of 8 and enter two chunks of 8, hold what sixteen passes of the oracle do."""
     config, context, repeats = TINY[name], 2, 16
     found = by_kind(operators(read_model(config), Step("decode", (Group(2, 1, context),), repeats), bf16))
     expected: Counter[str] = Counter()
@@ -282,7 +282,7 @@ def test_tensor_parallel_ranks_share_the_work(bf16: Any) -> None:
 
 
 def test_replicated_key_heads_cost_every_rank(bf16: Any) -> None:
-    """On 16 ranks each holds a whole KV head, so key and value projections are done twice: 2 x 2 n 4096 x 128 a rank and layer."""
+    """On 16 ranks each holds one of 8 KV heads, so keys are projected twice: 2 x 4096 x 128 a token, rank and layer."""
     model, step = catalog.model("llama-3-8b"), one_step("decode", 1, 1, 100)
     built = {operator.name: operator for operator in operators(model, step, bf16, ranks=16)}
     assert matrix_flops([built["key_gemm"]]) == 32 * 2 * 4096 * 128

@@ -145,6 +145,7 @@ COMMON = {
     "eos_token_id": st.none(),
 }
 EXPERTS = {"num_experts_per_tok": st.integers(1, 3)}
+SLIDING = {"use_sliding_window": st.booleans(), "sliding_window": st.just(8), "max_window_layers": st.integers(0, 7)}
 SHAPES = {
     "llama": {**COMMON, "mlp_bias": st.booleans()},
     "qwen3_moe": {
@@ -154,6 +155,16 @@ SHAPES = {
         "moe_intermediate_size": WIDTHS,
         "decoder_sparse_step": st.integers(1, 3),
         "mlp_only_layers": st.sampled_from([[], [0]]),
+    },
+    "qwen2": {**COMMON, **SLIDING},
+    "qwen2_moe": {
+        **COMMON,
+        **EXPERTS,
+        **SLIDING,
+        "num_experts": st.integers(3, 9),
+        "moe_intermediate_size": WIDTHS,
+        "shared_expert_intermediate_size": WIDTHS,
+        "qkv_bias": st.booleans(),
     },
     "gpt_oss": {**COMMON, **EXPERTS, "num_local_experts": st.integers(3, 9)},
     "llama4_text": {

@@ -8,6 +8,7 @@ from genz.graph.attention import attention_operators
 from genz.graph.context import Context
 from genz.graph.feed_forward import feed_forward_operators, mixture_operators
 from genz.graph.step import Operator, Step
+from genz.operators.gemm import gemm
 from genz.operators.elementwise import NORM_FLOPS, RESIDUAL_FLOPS, SAMPLING_FLOPS, elementwise, gather
 from genz.specs.engine import Engine
 from genz.specs.layers import Attention, LatentAttention, Layer, MixtureOfExperts
@@ -63,7 +64,8 @@ def _entry_operators(model: ModelSpec, step_context: Context) -> Iterable[Operat
     embedding, widths = model.embedding, step_context.widths
     tables = 2 if embedding.positions else 1
     yield context.operator(
-        "embedding", "embedding", gather(context.tokens * tables, embedding.width, element_bytes=widths.base_bytes)
+        "embedding", "embedding", gather(context.tokens * tables, embedding.width, table_bytes=widths.embedding_bytes,
+                                         output_bytes=widths.base_bytes)
     )
     for projection in embedding.projections[:1]:
         yield context.linear(projection, context.tokens)
@@ -81,7 +83,11 @@ def _exit_operators(model: ModelSpec, step_context: Context) -> Iterable[Operato
         ))  # fmt: skip
     for projection in embedding.projections[1:]:
         yield context.linear(projection, context.tokens)
-    yield context.linear(embedding.head, sampled)
+    inputs, outputs = embedding.head.local(context.tensor_parallel)
+    yield context.operator("lm_head_gemm", "gemm", gemm(
+        sampled, outputs, inputs, weight_bytes=widths.embedding_bytes, input_bytes=widths.base_bytes,
+        output_bytes=widths.base_bytes, matrix_type=widths.base,
+    ))  # fmt: skip
     if context.tensor_parallel > 1:
         yield context.all_gather("logits_all_gather", sampled * embedding.vocabulary * widths.base_bytes)
     if not context.engine.fuses("logits"):

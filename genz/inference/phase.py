@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from genz.energy import EnergyConstants, collective_energy, dynamic_energy
 from genz.graph.step import Operator, Run, Step
@@ -117,39 +117,53 @@ def _operator_cost(operator: Operator, machine: Machine, constants: EnergyConsta
     gap_per_step = operator.kernels * machine.kernel_gap
     if operator.collective is not None:
         return _collective_cost(operator, operator.collective, machine, constants, gap_per_step)
-    time: Number = 0.0
-    gap: Number = 0.0
-    flops: Number = 0.0
-    moved: Number = 0.0
-    energy: Number = 0.0
-    busy: list[Number] = []
-    for run in operator.runs:
-        executions = operator.count * run.weight
-        run_time, run_busy = _run_time(run, machine)
-        last = run.last or run.first
-        working_set = last.activation_bytes
-        time = time + executions * run_time
-        gap = gap + executions * run.length * gap_per_step
-        flops = flops + executions * run.length * (run.first.matrix_flops + last.matrix_flops) / 2
-        moved = moved + executions * run.length * (run.first.memory_bytes + last.memory_bytes) / 2
-        spent = dynamic_energy(run.first, machine, constants, working_set=working_set)
-        if run.last is not None:
-            spent = (spent + dynamic_energy(run.last, machine, constants, working_set=working_set)) / 2
-        energy = energy + executions * run.length * spent
-        scaled = [executions * seconds for seconds in run_busy]
-        busy = [a + b for a, b in zip(busy, scaled, strict=True)] if busy else scaled
-    return OperatorCost(operator, time + gap, gap, tuple(busy), flops, moved, energy)
+    costs = [(operator.count * run.weight, run, _run_cost(run, machine, constants)) for run in operator.runs]
+    gap = total([executions * run.length * gap_per_step for executions, run, _ in costs])
+    resources = zip(*(cost.busy for _, _, cost in costs), strict=True)
+    return OperatorCost(
+        operator,
+        device_time=total([executions * cost.time for executions, _, cost in costs]) + gap,
+        gap_time=gap,
+        busy=tuple(total([costs[i][0] * busy for i, busy in enumerate(by_run)]) for by_run in resources),
+        matrix_flops=total([executions * cost.matrix_flops for executions, _, cost in costs]),
+        memory_bytes=total([executions * cost.memory_bytes for executions, _, cost in costs]),
+        energy=total([executions * cost.energy for executions, _, cost in costs]),
+    )
 
 
-def _run_time(run: Run, machine: Machine) -> tuple[Number, list[Number]]:
-    """Seconds of one operator over the steps of a run, and for how long each resource is busy."""
+class _RunCost(NamedTuple):
+    """One execution in each step of a run, all steps together."""
+
+    time: Number
+    busy: tuple[Number, ...]
+    matrix_flops: Number
+    memory_bytes: Number
+    energy: Number
+
+
+def _run_cost(run: Run, machine: Machine, constants: EnergyConstants) -> _RunCost:
+    """Time, busy resources, work and energy of a run; what grows evenly is summed by the mean of its ends."""
+    length, first = run.length, run.first
+    working_set = first.activation_bytes if run.last is None else run.last.activation_bytes
+    crossing = machine.level_bytes(first, working_set=working_set)
+    busy = machine.components(first, crossing)
+    energy = dynamic_energy(first, crossing, constants)
     if run.last is None:
-        components = machine.components(run.first)
-        return run.length * maximum(*components), [run.length * seconds for seconds in components]
-    working_set = run.last.activation_bytes
-    first = machine.components(run.first, working_set=working_set)
-    last = machine.components(run.last, working_set=working_set)
-    return sum_of_maximum(first, last, run.length), [run.length * (a + b) / 2 for a, b in zip(first, last, strict=True)]
+        return _RunCost(
+            length * maximum(*busy), tuple(length * seconds for seconds in busy), length * first.matrix_flops,
+            length * first.memory_bytes, length * energy,
+        )  # fmt: skip
+    last = run.last
+    last_crossing = machine.level_bytes(last, working_set=working_set)
+    last_busy = machine.components(last, last_crossing)
+    half = length / 2
+    return _RunCost(
+        time=sum_of_maximum(busy, last_busy, length),
+        busy=tuple(half * (a + b) for a, b in zip(busy, last_busy, strict=True)),
+        matrix_flops=half * (first.matrix_flops + last.matrix_flops),
+        memory_bytes=half * (first.memory_bytes + last.memory_bytes),
+        energy=half * (energy + dynamic_energy(last, last_crossing, constants)),
+    )
 
 
 def _collective_cost(

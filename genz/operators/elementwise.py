@@ -18,6 +18,6 @@ def elementwise(elements: Number, *, reads: float, writes: float, flops: float, 
     return Demand(vector_flops=flops * elements, activation_bytes=(reads + writes) * elements * element_bytes)
 
 
-def gather(rows: Number, width: int, *, element_bytes: Number) -> Demand:
+def gather(rows: Number, width: int, *, table_bytes: Number, output_bytes: Number) -> Demand:
     """`rows` rows of a table, read and written out: no arithmetic (an embedding is not a GEMM)."""
-    return Demand(weight_bytes=rows * width * element_bytes, activation_bytes=rows * width * element_bytes)
+    return Demand(weight_bytes=rows * width * table_bytes, activation_bytes=rows * width * output_bytes)

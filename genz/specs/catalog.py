@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from genz.errors import InvalidValueError, SpecError, unknown_name
+from genz.errors import InvalidValueError, SpecError, nearest, shown, unknown_name
 from genz.specs.base import Spec, read_mapping, spec_error, split_provenance
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip, NetworkDimension, Platform, Technology
-from genz.specs.huggingface import model_from_config, model_from_path
+from genz.specs.huggingface import CONFIG_NAME, MODELOPT_NAME, model_from_config, model_from_path
 from genz.specs.model import ModelSpec, PublishedSize
 from genz.specs.precision import Precision
 from genz.specs.workload import UseCase
@@ -34,8 +34,11 @@ _FOLDERS: dict[str, str] = {
     "use_case": "workload_specs/use_cases",
     "precision": "workload_specs/precisions",
 }
-_COUNTED = re.compile(r"^\s*(\d+)\s*[x×*]\s*(.+?)\s*$", re.IGNORECASE)
+_COUNTED = re.compile(r"^\s*(\d+)\s*[x×*]\s*(\S.*?)\s*$", re.IGNORECASE)
+_MISCOUNTED = re.compile(r"^\s*(?:[-+]?[\d.,][\d.,e+-]*\s*[x×*]|[-+]?(?:nan|inf|infinity)\s*[x×*]\s)\s*\S", re.IGNORECASE)
 MAX_DEVICES = 10**6
+MAX_PARAMETERS = 1e18
+READ_BESIDE = (CONFIG_NAME, MODELOPT_NAME, "model.safetensors.index.json", "model.safetensors")
 
 
 def normalise(name: str) -> str:
@@ -48,8 +51,26 @@ def roots() -> tuple[Path, ...]:
     """Folders that hold specs, the user's first."""
     package = Path(__file__).resolve().parents[1]
     shipped = package / "data" if (package / "data").is_dir() else package.parent
-    own = [Path(part).expanduser() for part in os.environ.get("GENZ_SPECS", "").split(os.pathsep) if part]
+    own = [_path("GENZ_SPECS", part) for part in os.environ.get("GENZ_SPECS", "").split(os.pathsep) if part]
+    for folder in own:
+        if not _is_folder(folder):
+            raise SpecError(f"GENZ_SPECS: {shown(str(folder))} is no folder", field="GENZ_SPECS", value=str(folder),
+                            allowed="folders that hold hardware_specs, model_specs or workload_specs")  # fmt: skip
     return (*own, shipped)
+
+
+def _path(kind: str, name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # "~nobody"
+        raise InvalidValueError(f"{kind}: {shown(name)}: {error}", field=kind, value=name, allowed="a path") from None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 @cache
@@ -66,8 +87,13 @@ def files(kind: str) -> dict[str, Path]:
 @cache
 def _aliases(kind: str) -> dict[str, str]:
     table: dict[str, str] = {}
-    for name, path in files(kind).items():
-        for alias in read_mapping(path).get("aliases") or ():
+    order = {root / _FOLDERS[kind]: i for i, root in enumerate(roots())}
+    for name, path in sorted(files(kind).items(), key=lambda entry: order[entry[1].parent]):
+        aliases = read_mapping(path).get("aliases") or []
+        if not isinstance(aliases, list):
+            problem = f"{path}: aliases = {shown(aliases)} is not a list"
+            raise SpecError(problem, field="aliases", value=aliases, allowed="a list of names")
+        for alias in aliases:
             table.setdefault(normalise(str(alias)), name)
     return table
 
@@ -79,8 +105,6 @@ def names(kind: str) -> list[str]:
 
 def _find(kind: str, name: str) -> Path:
     """The file of a named spec. Raises `UnknownNameError` with the nearest names."""
-    if not isinstance(name, str) or not name.strip():
-        raise InvalidValueError(f"{kind}: {name!r} is not a name", field=kind, value=name)
     key = normalise(name)
     listed = files(kind)
     if key in listed:
@@ -97,29 +121,42 @@ _LISTING = {
 }  # fmt: skip
 
 
+def _check_name(kind: str, name: Any) -> None:
+    """Raise `InvalidValueError` for what can be neither a name nor a path."""
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise InvalidValueError(
+            f"{kind}: {shown(name)} is not a name", field=kind, value=name,
+            allowed=f"a name that 'genz {_LISTING[kind]}' lists, or a path",
+        )  # fmt: skip
+
+
 def looks_like_path(name: str) -> bool:
     """Whether a text names a file rather than a catalog entry."""
-    return name.endswith(SUFFIXES) or name.startswith((".", "/", "~")) or (os.sep in name and Path(name).exists())
+    return name.endswith(SUFFIXES) or name.startswith((".", "/", "~")) or (os.sep in name and os.path.exists(name))  # noqa: PTH110
 
 
 def load(kind: str, cls: type[S], name: str) -> S:
     """A spec by name, alias or path."""
-    if looks_like_path(name):
-        path = Path(name).expanduser()
-        return _load_file(cls, path, _stamp(path))
-    path = _find(kind, name)
-    return _load_file(cls, path, _stamp(path))
+    _check_name(kind, name)
+    path = _path(kind, name) if looks_like_path(name) else _find(kind, name)
+    spec: S = _load_file(cls, path, _stamp(path))
+    return spec
 
 
-def _stamp(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+def _stamp(*paths: Path) -> tuple[tuple[int, int], ...]:
+    """What tells that a file is no longer the one that was read."""
+    stamps = []
+    for path in paths:
+        try:
+            status = path.stat()
+            stamps.append((status.st_mtime_ns, status.st_size))
+        except OSError:
+            stamps.append((0, 0))
+    return tuple(stamps)
 
 
 @lru_cache(maxsize=512)
-def _load_file(cls: type[S], path: Path, _stamp: int) -> S:
+def _load_file(cls: type[S], path: Path, _stamp: tuple[tuple[int, int], ...]) -> S:
     return cls.from_file(path)
 
 
@@ -153,15 +190,22 @@ def model(name: str, *, treat_as: str | None = None) -> ModelSpec:
 
     `treat_as` reads a configuration as another `model_type`.
     """
-    path = Path(name).expanduser() if isinstance(name, str) and name else None
-    if path is not None and (looks_like_path(name) or path.is_dir()):
-        return _model_from_file(path, treat_as, _stamp(path / "config.json" if path.is_dir() else path))
-    path = _find("model", name)
-    return _model_from_file(path, treat_as, _stamp(path))
+    _check_name("model", name)
+    if not (treat_as is None or isinstance(treat_as, str)):
+        raise InvalidValueError(
+            f"treat_as: {shown(treat_as)} is not a name", field="treat_as", value=treat_as, allowed="a model_type"
+        )
+    path = _path("model", name)
+    if not looks_like_path(name) and not (_is_folder(path) and (path / CONFIG_NAME).is_file()):
+        path = _find("model", name)
+    if path.suffix in (".yaml", ".yml"):
+        return _model_from_file(path, treat_as, _stamp(path))
+    folder = path if _is_folder(path) else path.parent
+    return _model_from_file(path, treat_as, _stamp(path, folder, *(folder / beside for beside in READ_BESIDE)))
 
 
 @lru_cache(maxsize=512)
-def _model_from_file(path: Path, treat_as: str | None, _stamp: int) -> ModelSpec:
+def _model_from_file(path: Path, treat_as: str | None, _stamp: tuple[tuple[int, int], ...]) -> ModelSpec:
     if path.suffix in (".yaml", ".yml"):
         return _catalog_model(path, treat_as)
     return model_from_path(path, treat_as=treat_as)
@@ -170,35 +214,54 @@ def _model_from_file(path: Path, treat_as: str | None, _stamp: int) -> ModelSpec
 def _catalog_model(path: Path, treat_as: str | None) -> ModelSpec:
     raw = read_mapping(path)
     allowed = {"model", "title", "aliases", "sources", "published_parameters", "config", "notes"}
-    unknown = sorted(set(raw) - allowed)
+    unknown = sorted(str(key) for key in set(raw) - allowed)
     if unknown:
-        raise SpecError(f"{path}: unknown key {unknown[0]!r}", field=unknown[0], allowed=", ".join(sorted(allowed)))
+        close = nearest(unknown[0], allowed)
+        hint = f"did you mean {close[0]!r}?" if close else None
+        raise SpecError(f"{path}: unknown key {unknown[0]!r}", field=unknown[0], allowed=", ".join(sorted(allowed)), hint=hint)
     if not isinstance(raw.get("config"), dict) or not raw.get("sources"):
         missing = "config" if not isinstance(raw.get("config"), dict) else "sources"
         raise SpecError(f"{path}: {missing}: this key is missing", field=missing)
-    sizes = {k: raw[k] for k in ("published_parameters", "sources") if k in raw}
+    for key, wanted in (("model", str), ("title", str), ("aliases", list), ("notes", str)):
+        if not isinstance(raw.get(key, wanted()), wanted):
+            problem = f"{path}: {key} = {shown(raw[key])} is not allowed"
+            raise SpecError(problem, field=key, value=raw[key], allowed="a text" if wanted is str else "a list of names")
+    sizes: dict[str, Any] = {k: raw[k] for k in ("published_parameters", "sources") if k in raw}
     plain, provenance = split_provenance(sizes, origin=str(path))
     return model_from_config(
         raw["config"],
-        name=str(raw.get("model", path.stem)),
+        name=raw.get("model", path.stem),
         origin=str(path),
         treat_as=treat_as,
         title=raw.get("title", ""),
-        aliases=tuple(raw.get("aliases") or ()),
+        aliases=tuple(map(str, raw.get("aliases", ()))),
         sources=raw["sources"],
-        notes=str(raw.get("notes", "")).strip(),
+        notes=raw.get("notes", "").strip(),
         published=_published(plain.get("published_parameters"), provenance, path),
     )
+
+
+def _parameter_count(sizes: dict[str, Any], key: str, path: Path) -> float:
+    size = sizes[key]
+    if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 < size < MAX_PARAMETERS:
+        field = f"published_parameters.{key}"
+        raise SpecError(
+            f"{path}: {field} = {shown(size)} is not allowed", field=field, value=size,
+            allowed=f"a number above 0 and below {MAX_PARAMETERS:g}",
+        )  # fmt: skip
+    return float(size)
 
 
 def _published(sizes: Any, provenance: dict[str, Any], path: Path) -> PublishedSize | None:
     if sizes is None:
         return None
-    try:
-        total = float(sizes["total"])
-        active = float(sizes["active"]) if sizes.get("active") is not None else None
-    except (TypeError, KeyError, ValueError):
-        raise SpecError(f"{path}: published_parameters needs a number 'total'", field="published_parameters", value=sizes) from None
+    if not isinstance(sizes, dict) or not {"total"} <= set(sizes) <= {"total", "active"}:
+        raise SpecError(
+            f"{path}: published_parameters = {shown(sizes)} is not allowed", field="published_parameters", value=sizes,
+            allowed="a mapping of total and, if it differs, active",
+        )  # fmt: skip
+    total = _parameter_count(sizes, "total", path)
+    active = _parameter_count(sizes, "active", path) if sizes.get("active") is not None else None
     origin = provenance.get("published_parameters.total")
     return PublishedSize(total, active, origin.source if origin else "", bool(origin and origin.estimate))
 
@@ -209,28 +272,29 @@ def platform(name: str) -> Platform:
     Chips written this way are joined by their scale-up link. Raises `InvalidValueError` for a number of
     devices beyond that link's domain.
     """
-    if not isinstance(name, str) or not name.strip():
-        raise InvalidValueError(f"platform: {name!r} is not a name", field="platform", value=name)
+    _check_name("platform", name)
     counted = _COUNTED.match(name)
     if counted is None:
-        if re.match(r"^\s*[-+]?[\d.]+\s*[x×*]\s", name):
-            raise _bad_count(name)
         if looks_like_path(name):
-            return _platform_from_path(Path(name).expanduser())
+            return _platform_from_path(_path("platform", name))
         if normalise(name) in files("platform") or normalise(name) in _aliases("platform"):
             return _named_platform(_find("platform", name))
         known = {*files("chip"), *_aliases("chip")}
+        if normalise(name) not in known and _MISCOUNTED.match(name):
+            raise _bad_count(name)
         if normalise(name) not in known:
             raise unknown_name("platform", name, {*known, *files("platform"), *_aliases("platform")},
                                hint="'genz hardware' lists them; several chips are written '8x h100-sxm'")  # fmt: skip
         return platform_of(chip(name), 1)
+    if len(counted.group(1)) > len(str(MAX_DEVICES)):
+        raise _bad_count(name)
     return platform_of(chip(counted.group(2)), int(counted.group(1)))
 
 
-def _bad_count(name: Any) -> InvalidValueError:
+def _bad_count(value: Any) -> InvalidValueError:
     return InvalidValueError(
-        f"platform: {name!r} has no whole number of devices", field="devices", value=name,
-        allowed=f"1 to {MAX_DEVICES:,} devices, as in '8x h100-sxm'",
+        f"devices: {shown(value)} is not a number of devices", field="devices", value=value,
+        allowed=f"a whole number from 1 to {MAX_DEVICES:,}, as in '8x h100-sxm'",
     )  # fmt: skip
 
 
@@ -241,14 +305,15 @@ def platform_of(spec: Chip, devices: int) -> Platform:
     link = spec.links.get("scale_up")
     if devices > 1 and link is None:
         raise InvalidValueError(
-            f"{spec.name} has no scale-up link, so {devices} of them make no platform", field="devices", value=devices, allowed="1"
-        )
+            f"devices: {devices} of {spec.name} make no platform, as it has no scale-up link", field="devices", value=devices,
+            allowed="1",
+        )  # fmt: skip
     if link is not None and devices > link.domain:
         raise InvalidValueError(
-            f"{devices} devices of {spec.name} are more than its scale-up link joins", field="devices", value=devices,
+            f"devices: {devices} of {spec.name} are more than its scale-up link joins", field="devices", value=devices,
             allowed=f"1 to {link.domain}",
         )  # fmt: skip
-    network = ()
+    network: tuple[NetworkDimension, ...] = ()
     if link is not None and devices > 1:
         network = (NetworkDimension(link="scale_up", topology=link.topology, size=devices, bandwidth=link.bandwidth,
                                     latency=link.latency, technology=link.technology),)  # fmt: skip

@@ -12,8 +12,20 @@ from genz.errors import nearest
 from genz.specs.base import Frozen, Spec
 from genz.specs.precision import DATA_TYPES
 from genz.specs.quantities import (
-    Bandwidth, Capacity, CapacityOrZero, ComputeRate, Count, Duration, EnergyPerByte, EnergyPerFlop, Frequency, Number, Price,
-    PriceRate, Watts, WattsOrZero,
+    Bandwidth,
+    Capacity,
+    CapacityOrZero,
+    ComputeRate,
+    Count,
+    Duration,
+    EnergyPerByte,
+    EnergyPerFlop,
+    Frequency,
+    Number,
+    Price,
+    PriceRate,
+    Watts,
+    WattsOrZero,
 )  # fmt: skip
 
 
@@ -121,7 +133,9 @@ class Technology(Spec):
     kind: ClassVar[str] = "technology"
 
     role: Literal["logic", "memory", "link"]
-    energy_per_flop: dict[str, EnergyPerFlop] = Field(default={}, description="by data type, operand movement included [J/FLOP]")
+    energy_per_flop: dict[str, EnergyPerFlop] = Field(
+        default={}, description="by data type, operand movement included [J/FLOP]"
+    )
     energy_per_byte: EnergyPerByte | None = Field(None, description="[J/B]")
 
     @model_validator(mode="after")

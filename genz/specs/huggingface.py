@@ -31,12 +31,14 @@ def model_from_path(path: Path, *, treat_as: str | None = None) -> ModelSpec:
     """
     if path.is_dir():
         if not (path / CONFIG_NAME).is_file():
-            raise SpecError(f"{path} is a folder without a {CONFIG_NAME}", field="model", value=path, allowed=f"a {CONFIG_NAME}")
+            raise SpecError(
+                f"{path} is a folder without a {CONFIG_NAME}", field="model", value=path, allowed=f"a {CONFIG_NAME}"
+            )
         path = path / CONFIG_NAME
     raw = read_mapping(path)
     folder = path.parent
     modelopt = folder / MODELOPT_NAME
-    model = model_from_config(
+    return model_from_config(
         raw,
         name=folder.name if path.name == CONFIG_NAME and folder.name else path.stem,
         origin=str(path),
@@ -44,7 +46,6 @@ def model_from_path(path: Path, *, treat_as: str | None = None) -> ModelSpec:
         stored_bytes=stored_weight_bytes(folder) if path.name == CONFIG_NAME else None,
         quantization=read_mapping(modelopt) if path.name == CONFIG_NAME and modelopt.is_file() else None,
     )
-    return model
 
 
 def model_from_config(

@@ -136,6 +136,7 @@ class LatentAttention:
     @cached_property
     def linears(self) -> tuple[Linear, ...]:
         query = self.heads * self.query_key_dim
+        queries: tuple[Linear, ...]
         if self.query_rank is None:
             queries = (Linear("query", self.hidden, query, split="column", unit=self.query_key_dim),)
         else:

@@ -75,6 +75,7 @@ class Precision(Spec):
     compute: str = Field(description="data type of the matrix units in a quantised GEMM")
     base: str | None = Field(None, description="type of all that is not quantised; none: the model's own")
     kv_cache: str = Field("base", description="type of the KV cache; 'base': as all that is not quantised")
+    embedding: Format | None = Field(None, description="token table and language-model head; none: not quantised")
     experts_only: bool = Field(False, description="only the matrices of routed experts are quantised")
 
     @model_validator(mode="after")
@@ -100,6 +101,7 @@ class Widths:
     base: str
     kv_cache: str
     experts_only: bool = False
+    embedding: Format | None = None
 
     @property
     def base_bytes(self) -> Number:
@@ -112,6 +114,11 @@ class Widths:
     @property
     def kv_cache_bytes(self) -> Number:
         return DATA_TYPES[self.kv_cache].bytes_per_element
+
+    @property
+    def embedding_bytes(self) -> Number:
+        """Bytes of one element of the token table or the language-model head [B]."""
+        return self.base_bytes if self.embedding is None else self.embedding.bytes_per_element
 
     def weight_bytes(self, *, quantised: bool, expert: bool = False) -> Number:
         """Bytes of one element of a matrix [B]."""
@@ -153,6 +160,7 @@ def settle(
         base=base,
         kv_cache=kv_cache,
         experts_only=precision.experts_only,
+        embedding=precision.embedding,
     )
     for needed in (widths.compute, widths.base):
         if needed not in types:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from genz.errors import SpecError, nearest, shown
 from genz.specs.precision import DATA_TYPES, Format, Precision
@@ -21,7 +21,8 @@ def precision_from_config(raw: dict[str, Any], *, origin: str) -> Precision | No
 
     Raises `SpecError` for a method, or a scheme of it, that GenZ does not know.
     """
-    settings = next((raw[key] for key in ("quantization_config", "compression_config") if raw.get(key) is not None), {})
+    keys = [key for key in ("quantization_config", "compression_config") if raw.get(key) is not None]
+    settings: Any = raw[keys[0]] if keys else {}
     if settings == {}:
         return None
     if not isinstance(settings, dict):
@@ -37,7 +38,8 @@ def precision_from_config(raw: dict[str, Any], *, origin: str) -> Precision | No
 
 
 def _unknown(origin: str, field: str, value: Any, allowed: str, *, hint: str | None = None) -> SpecError:
-    return SpecError(f"{origin}: {field} = {shown(value)} is not supported", field=field, value=value, allowed=allowed, hint=hint)
+    problem = f"{origin}: {field} = {shown(value)} is not supported"
+    return SpecError(problem, field=field, value=value, allowed=allowed, hint=hint)
 
 
 def _chosen(choices: dict[str, T], name: Any, field: str, origin: str) -> T:
@@ -47,7 +49,7 @@ def _chosen(choices: dict[str, T], name: Any, field: str, origin: str) -> T:
     raise _unknown(origin, field, name, ", ".join(choices), hint=f"did you mean {close[0]!r}?" if close else None)
 
 
-def _is_count(value: Any, least: int, most: int) -> bool:
+def _is_count(value: Any, least: int, most: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
@@ -114,14 +116,15 @@ def _mxfp4(settings: dict[str, Any], origin: str) -> Precision:
 
 
 def _bitsandbytes(settings: dict[str, Any], origin: str) -> Precision:
-    if _flag(settings, "load_in_4bit", origin):
+    in_4bit, in_8bit = (_flag(settings, name, origin) for name in ("load_in_4bit", "load_in_8bit"))
+    if in_4bit == in_8bit:
+        raise _unknown(origin, "quantization_config", "bitsandbytes", "one of load_in_4bit and load_in_8bit")
+    if in_4bit:
         doubled = _flag(settings, "bnb_4bit_use_double_quant", origin)
         # QLoRA, arXiv:2305.14314, section 3: a 32-bit constant per 64 weights, itself in 8 bits when doubly quantised.
         scale_bits = 8.125 if doubled else FP32_BITS
         return _precision("bitsandbytes-4bit", Format(bits=4, group_size=64, scale_bits=scale_bits), "base")
-    if _flag(settings, "load_in_8bit", origin):
-        return _precision("bitsandbytes-int8", Format(bits=8), "int8")
-    raise _unknown(origin, "quantization_config", "bitsandbytes", "load_in_4bit or load_in_8bit")
+    return _precision("bitsandbytes-int8", Format(bits=8), "int8")
 
 
 def _compressed_tensors(settings: dict[str, Any], origin: str) -> Precision:
@@ -135,7 +138,9 @@ def _compressed_tensors(settings: dict[str, Any], origin: str) -> Precision:
     # Small groups of FP4 carry FP8 (NVFP4) or power-of-two (MXFP4) scales, all others 16-bit ones.
     scale_bits = FP8_BITS if narrow == "fp4" else FP16_BITS
     zero_bits = 0 if weights.get("symmetric", True) else bits
-    stored = Format(bits=bits, group_size=group, scale_bits=scale_bits if group else 0, zero_point_bits=zero_bits if group else 0)
+    stored = Format(
+        bits=bits, group_size=group, scale_bits=scale_bits if group else 0, zero_point_bits=zero_bits if group else 0
+    )
     compute = _computed_type(inputs, "input_activations", origin)
     kv_cache = _computed_type(_section(settings, "kv_cache_scheme", origin), "kv_cache_scheme", origin)
     return _precision(f"compressed-tensors-{narrow}", stored, compute, kv_cache=kv_cache)
@@ -144,7 +149,10 @@ def _compressed_tensors(settings: dict[str, Any], origin: str) -> Precision:
 def _number_type(scheme: dict[str, Any], origin: str) -> str:
     """The type that a scheme of compressed-tensors names by its kind and its bits: "int3", "fp8"."""
     prefix = _chosen({"int": "int", "float": "fp"}, scheme.get("type", "int"), "quantization_config.type", origin)
-    return f"{prefix}{_bits(scheme, origin, 'num_bits')}"
+    name = f"{prefix}{_bits(scheme, origin, 'num_bits')}"
+    if prefix == "fp" and name not in DATA_TYPES:
+        raise _unknown(origin, "quantization_config.num_bits", scheme["num_bits"], "4, 6 or 8 for floating point")
+    return name
 
 
 def _computed_type(scheme: dict[str, Any], field: str, origin: str) -> str:

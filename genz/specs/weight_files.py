@@ -129,8 +129,8 @@ def _gguf_tensor_bytes(file: BinaryIO) -> int:
     kind, _offset = struct.unpack("<IQ", file.read(12))
     if kind not in _GGML_TYPES:
         raise ValueError(f"a tensor of unknown type {kind}")
-    elements, size = _GGML_TYPES[kind]
-    blocks, left = divmod(math.prod(shape), elements)
-    if left:
-        raise ValueError(f"a tensor of {shape} in blocks of {elements}")
-    return blocks * size
+    in_block, block_bytes = _GGML_TYPES[kind]
+    elements: int = math.prod(shape)
+    if elements % in_block:
+        raise ValueError(f"a tensor of {shape} in blocks of {in_block}")
+    return elements // in_block * block_bytes

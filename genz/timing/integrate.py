@@ -9,7 +9,7 @@ its middle.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from genz.numerics import Number, ascending, ceil, clip, is_symbolic, maximum, safe_divide, sum_over_steps, total
 
@@ -40,7 +40,7 @@ def pieces(first: Sequence[Number], last: Sequence[Number], length: Number) -> l
         cuts.append(clip(ceil(crossing), 0, length))
     bounds = [0, *ascending(cuts), length]
     result = []
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         middle = (start + end - 1) / 2
         result.append((end - start, tuple(a + slope * middle for a, slope in zip(first, slopes, strict=True))))
     return result

@@ -70,16 +70,20 @@ class Machine:
             crossing.append(persistent + activations)
         return tuple(reversed(crossing))
 
-    def components(self, demand: Demand, *, working_set: Number | None = None) -> tuple[Number, ...]:
+    def components(self, demand: Demand, crossing: tuple[Number, ...]) -> tuple[Number, ...]:
         """Seconds that a demand keeps each resource busy: matrix units, vector units, each memory level.
 
-        Their maximum is the operator's time: they overlap.
+        `crossing` [B] is what `level_bytes` gives for it. The maximum is the operator's time: they overlap.
         """
         chip = self.platform.chip
-        matrix = demand.matrix_flops / (chip.multiply_rate(demand.matrix_type) * self.compute_efficiency)
+        matrix = 0.0
+        if demand.matrix_type is not None:
+            matrix = demand.matrix_flops / (chip.multiply_rate(demand.matrix_type) * self.compute_efficiency)
         vector = demand.vector_flops / (chip.vector_flops[VECTOR_TYPE] * self.compute_efficiency)
-        crossing = zip(self.level_bytes(demand, working_set=working_set), chip.memory.values(), strict=True)
-        memory = [moved / (level.bandwidth * self.memory_efficiency) for moved, level in crossing]
+        efficiency = self.memory_efficiency
+        memory = [
+            moved / (level.bandwidth * efficiency) for moved, level in zip(crossing, chip.memory.values(), strict=True)
+        ]
         return (matrix, vector, *memory)
 
     def collective(self, kind: str, message_bytes: Number, ranks: int) -> Number:
