@@ -45,10 +45,6 @@ def ask(model: str, platform: str, tp: int, fidelity: str = "roofline", **worklo
     return settle_question(model, platform, tp=tp, engine="vllm", fidelity=fidelity, **lengths)
 
 
-def with_workload(question: Question, **changed: Any) -> Question:
-    return replace(question, workload=replace(question.workload, **changed))
-
-
 @pytest.mark.parametrize(("model", "platform", "tp"), DEPLOYMENTS)
 @pytest.mark.parametrize("fidelity", ["roofline", "engine"])
 def test_arrays_agree_with_scalars(model: str, platform: str, tp: int, fidelity: str) -> None:
@@ -60,9 +56,9 @@ def test_arrays_agree_with_scalars(model: str, platform: str, tp: int, fidelity:
         "beams": [1, 2, 4, 1],
         "cached_tokens": [0, 100, 1023, 0],
     }
-    outcome = evaluate(with_workload(question, **{name: np.array(values) for name, values in points.items()}))
+    outcome = evaluate(question.with_workload(**{name: np.array(values) for name, values in points.items()}))
     for i in range(4):
-        single = evaluate(with_workload(question, **{name: values[i] for name, values in points.items()}))
+        single = evaluate(question.with_workload(**{name: values[i] for name, values in points.items()}))
         for name, metric in METRICS.items():
             assert metric(outcome)[i] == pytest.approx(metric(single), rel=1e-12, nan_ok=True), name
 
@@ -77,7 +73,7 @@ def test_symbols_agree_with_scalars_at_the_roofline(model: str, platform: str, t
         question.platform, {f"chip.memory.{memory}.bandwidth": bandwidth, f"chip.matrix_flops.{question.widths.compute}": rate}
     )
     symbolic = evaluate(
-        with_workload(replace(question, platform=bound), batch=batch, input_tokens=context, output_tokens=output)
+        question.on(bound).with_workload(batch=batch, input_tokens=context, output_tokens=output)
     )
     values = {batch: 6, context: 1500, output: 200, bandwidth: chip.main_memory.bandwidth,
               rate: chip.matrix_flops[question.widths.compute]}  # fmt: skip
@@ -92,8 +88,8 @@ def test_symbols_agree_with_scalars_at_the_roofline(model: str, platform: str, t
 def test_no_formula_branches_on_a_value(model: str, platform: str, tp: int, fidelity: str) -> None:
     question = ask(model, platform, tp, fidelity)
     plain = evaluate(question)
-    outcome = evaluate(with_workload(
-        question, batch=Tracer(6.0), input_tokens=Tracer(1500.0), output_tokens=Tracer(200.0),
+    outcome = evaluate(question.with_workload(
+batch=Tracer(6.0), input_tokens=Tracer(1500.0), output_tokens=Tracer(200.0),
         beams=Tracer(1.0), cached_tokens=Tracer(0.0),
     ))  # fmt: skip
     for name, metric in METRICS.items():
@@ -144,7 +140,7 @@ def test_more_of_any_rate_is_never_slower(asked: dict[str, Any], factor: float) 
         figure: Any = question.platform
         for part in path.split("."):
             figure = figure[part] if isinstance(figure, dict) else figure[int(part)] if part.isdigit() else getattr(figure, part)
-        faster = evaluate(replace(question, platform=genz.bind(question.platform, {path: figure * factor})))
+        faster = evaluate(question.on(genz.bind(question.platform, {path: figure * factor})))
         assert faster.ttft <= base.ttft * (1 + 1e-12), path
         assert faster.e2e <= base.e2e * (1 + 1e-12), path
 

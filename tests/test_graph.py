@@ -151,21 +151,13 @@ def test_attention_of_each_layer_as_a_rectangle(name: str, step: str, read_model
     assert found == attention_rectangles(config, batch, new_tokens, context)
 
 
-STEPPED = [
-    "llama-3.2-style",
-    "mistral-sliding",
-    "qwen2-layer-types",
-    "gpt_oss",
-    "llama4_text-scout-style",
-    "deepseek_v3",
-    "opt-350m-style",
-]
+STEPPED = ["llama-3.2-style", "mistral-sliding", "qwen2-layer-types", "llama4_text-scout-style", "deepseek_v3"]
 
 
 @pytest.mark.parametrize("name", STEPPED)
 def test_repeated_decode_steps_add_up(name: str, read_model: Any, bf16: Any) -> None:
-    """Sixteen steps in one, which fill a window of 8 and enter two chunks of 8, hold what sixteen passes of the oracle do."""
-    config, context, repeats = TINY[name], 2, 16
+    """Thirteen steps in one, which fill a window of 8 and enter two chunks of 8, hold what thirteen passes of the oracle do."""
+    config, context, repeats = TINY[name], 5, 13
     found = by_kind(operators(read_model(config), Step("decode", (Group(2, 1, context),), repeats), bf16))
     expected: Counter[str] = Counter()
     for step in range(repeats):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from genz import __version__
-from genz.errors import DoesNotFitError, GenZError
+from genz.errors import DoesNotFitError, GenZError, InvalidValueError, nearest
 
 # name -> (module, function, one line of help): help is shown without loading the commands.
 COMMANDS = {
@@ -45,8 +46,6 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        from genz.errors import nearest
-
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             close = nearest(args[0], COMMANDS)
             hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -60,7 +59,7 @@ def cli() -> None:
     """Predict, from formulas, how a large language model runs on hardware.
 
     \b
-    genz predict llama-3.1-70b --platform "8x h100-sxm" --tp 8 --batch 16 --isl 2048 --osl 256 --precision fp8
+    genz predict llama-3.1-8b --platform h100-sxm --isl 2048 --osl 256
     """
 
 
@@ -68,21 +67,50 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors of GenZ become one message and an exit status, never a traceback."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
+        status = _run(given)
+        sys.stdout.flush()
+    except OSError as error:
+        # Either the reader of a pipe left early, and nothing is wrong, or the disk is full.
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.ENOSPC:
+            click.echo(f"error: cannot write the output: {error.strerror}", err=True)
+        status = int(error.errno == errno.ENOSPC)
+    if status:
+        sys.exit(status)
+
+
+def _run(given: list[str]) -> int:
+    """The exit status of a command line."""
+    try:
         cli.main(args=given, prog_name="genz", standalone_mode=False)
     except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return stop.exit_code
     except click.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
+        return 130
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except click.ClickException as error:
+        _report(_of_click(error), as_json="--json" in given)
+        return error.exit_code
     except GenZError as error:
         _report(error, as_json="--json" in given)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of a pipe left early; nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return error.exit_code
+    return 0
+
+
+def _of_click(error: click.ClickException) -> GenZError:
+    """An error of the command line itself in the form of all others."""
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    parameter = getattr(error, "param", None)
+    return InvalidValueError(
+        message[:1].lower() + message[1:],
+        field=parameter.name if parameter else None,
+        hint=f"see '{context.command_path} --help'" if context and not message.endswith(("?", ")")) else None,
+    )
 
 
 def _report(error: GenZError, *, as_json: bool) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from genz.errors import InvalidValueError, shown
 from genz.specs import catalog
+from genz.specs.workload import MAX_COUNT
 
 
 class WholeNumber(click.ParamType):
@@ -19,14 +21,34 @@ class WholeNumber(click.ParamType):
     def __init__(self, least: int = 1) -> None:
         self.least = least
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ARG002
         try:
             number = int(value)
-        except (TypeError, ValueError):
+        except ValueError:
             number = self.least - 1
-        if number < self.least:
-            self.fail(f"{value!r} is not allowed; allowed: a whole number of at least {self.least}", param, ctx)
+        if not self.least <= number <= MAX_COUNT:
+            raise _not_allowed(value, param, f"a whole number from {self.least} to {MAX_COUNT:,}")
         return number
+
+
+class Fraction(click.ParamType):
+    """A share of a whole."""
+
+    name = "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ARG002
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number <= 1:
+            raise _not_allowed(value, param, "a fraction above 0 and up to 1")
+        return number
+
+
+def _not_allowed(value: Any, param: click.Parameter | None, allowed: str) -> InvalidValueError:
+    option, field = (param.opts[0], param.name) if param else ("value", None)
+    return InvalidValueError(f"{option}: {shown(value)} is not allowed", field=field, value=value, allowed=allowed)
 
 
 class CatalogName(click.ParamType):
@@ -45,19 +67,23 @@ class CatalogName(click.ParamType):
 
 
 _WORKLOAD = (
-    click.option("--use-case", type=CatalogName("use_case", file=True), help="Lengths, beams and objectives by name, such as 'chat'."),
+    click.option("--use-case", type=CatalogName("use_case", file=True),
+                 help="Lengths, beams and objectives by name, such as 'chat'."),
     click.option("--isl", "--input", "--input-len", "input", type=WholeNumber(), help="Input tokens of each request."),
     click.option("--osl", "--output", "--output-len", "output", type=WholeNumber(), help="Output tokens of each request."),
-    click.option("--batch", "--batch-size", "batch", type=WholeNumber(), default=1, show_default=True, help="Requests in the whole deployment."),
+    click.option("--batch", "--batch-size", "batch", type=WholeNumber(), default=1, show_default=True,
+                 help="Requests in the whole deployment."),
     click.option("--beams", type=WholeNumber(), help="Sequences kept per request (beam search).  [default: 1]"),
-    click.option("--cached", "--prefix-hit", "cached", type=WholeNumber(0), default=0, help="Prompt tokens that are in the cache already."),
+    click.option("--cached", "--prefix-hit", "cached", type=WholeNumber(0), default=0,
+                 help="Tokens of each prompt that are in the cache already."),
 )  # fmt: skip
 _LIMITS = (
-    click.option("--kv-cache-dtype", help="Data type of the KV cache, such as fp8.  [default: that of the activations]"),
-    click.option("--fidelity", default="engine", show_default=True, help="roofline: data-sheet rates alone; engine: with its overheads."),
+    click.option("--kv-cache-dtype", help="Data type of the KV cache, such as fp8.  [default: 16 bits, or as the precision says]"),
+    click.option("--fidelity", default="engine", show_default=True, type=Choice(FIDELITIES),
+                 help="roofline: data-sheet rates alone; engine: with its overheads."),
     click.option("--max-model-len", type=WholeNumber(), help="Allow this many tokens in all, whatever the model was made for."),
-    click.option("--max-num-seqs", type=WholeNumber(), help="Sequences that the engine runs at once."),
-    click.option("--gpu-memory-utilization", type=float, help="Share of the device's memory for the engine.  [default: the engine's]"),
+    click.option("--max-num-seqs", type=WholeNumber(), help="Sequences that the engine of one replica runs at once."),
+    click.option("--gpu-memory-utilization", type=Fraction(), help="Share of the device's memory for the engine.  [default: the engine's]"),
     click.option("--price", help="Rent of one device, such as '2.5 USD/h'.  [default: its list price]"),
     click.option("--energy-price", help="Such as '0.10 USD/kWh'."),
     click.option("--carbon-intensity", help="Such as '400 g/kWh'."),

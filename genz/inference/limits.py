@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from genz import units
-from genz.errors import DoesNotFitError, GenZError
+from genz.errors import DoesNotFitError, GenZError, InvalidValueError
 from genz.footprint import Memory
 from genz.inference.evaluate import evaluate, memory_of
-from genz.inference.question import Question
+from genz.inference.question import Question, settle_widths
 from genz.numerics import Number
 from genz.specs import catalog
-from genz.specs.hardware import Chip
+from genz.specs.hardware import Chip, Platform
 from genz.specs.parallelism import Parallelism
-from genz.specs.precision import Widths, settle
+from genz.specs.precision import Widths
 from genz.specs.workload import MAX_COUNT
 
 NARROWER_PRECISIONS = ("fp8", "w8a16", "int4")
@@ -41,23 +42,36 @@ def largest_batch(question: Question) -> int:
     return requests * question.replicas
 
 
-def longest_context(question: Question) -> int:
+def longest_context(question: Question) -> int | None:
     """The most tokens, input and output together, that a request of this batch can have in memory.
 
-    The output length stays; 0 where not even one input token fits. The model's own limit is another matter.
+    The output length and the cached tokens stay; 0 where not even one input token fits, None where every length
+    does, as windows bound the cache. The model's own limit is another matter.
     """
-    output = int(question.workload.output_tokens)
+    workload = question.workload
 
     def fits(input_tokens: int) -> bool:
-        workload = replace(question.workload, input_tokens=input_tokens, cached_tokens=0)
-        return bool(memory_of(replace(question, workload=workload)).fits)
+        cached = min(int(workload.cached_tokens), input_tokens - 1)
+        asked = replace(workload, input_tokens=input_tokens, cached_tokens=cached)
+        return bool(memory_of(replace(question, workload=asked)).fits)
 
     longest = largest_whole(fits)
-    return longest + output if longest else 0
+    if longest == MAX_COUNT:
+        return None
+    return longest + int(workload.output_tokens) if longest else 0
 
 
 def largest_batch_within(question: Question, *, tpot: Number) -> int:
-    """The largest batch that fits and whose TPOT is at most `tpot` seconds; 0 where even one request takes longer."""
+    """The largest batch that fits and whose TPOT is at most `tpot` seconds; 0 where even one request takes longer.
+
+    Raises `InvalidValueError` for a time that is not positive, and where one output token leaves no TPOT.
+    """
+    if not tpot > 0:
+        raise InvalidValueError(f"tpot: {tpot:g} s is not allowed", field="tpot", value=tpot, allowed="more than 0 s")
+    if question.workload.output_tokens == 1:
+        raise InvalidValueError(
+            "tpot: a request of one output token has none", field="tpot", value=tpot, allowed="2 or more output tokens"
+        )
     replicas = question.replicas
     most = largest_batch(question) // replicas
 
@@ -87,59 +101,116 @@ def check_fits(question: Question, memory: Memory) -> None:
         f"{question.model.name} does not fit: {device} would hold {units.format_bytes(memory.total_bytes)} of the "
         f"{units.format_bytes(memory.budget_bytes)} that {question.engine.name} may take",
         memory=memory,
-        suggestions=list(_remedies(question)),
+        suggestions=[str(remedy) for remedy in remedies(question)],
         field="memory",
         value=memory.total_bytes,
         allowed=f"at most {units.format_bytes(memory.budget_bytes)} on each device",
     )
 
 
-def _remedies(question: Question) -> Iterator[str]:
-    """Single changes, each the smallest of its kind, that make the question fit."""
-    batch = largest_batch(question)
-    if 0 < batch < question.workload.batch:
-        yield f"batch {batch} instead of {question.workload.batch} (--batch {batch})"
-    context = longest_context(question)
-    output = int(question.workload.output_tokens)
-    if context:
-        yield f"{context - output} input tokens instead of {question.workload.input_tokens} (--isl {context - output})"
-    yield from _wider(question)
-    yield from _narrower(question)
-    share = memory_of(question).total_bytes / question.platform.chip.main_memory.capacity
-    if share <= 1:
-        yield f"{share:.3f} of the device's memory for the engine (--gpu-memory-utilization {share + 5e-4:.3f})"
+@dataclass(frozen=True)
+class Remedy:
+    """A change in words and in flags of the command line, and the question with it."""
+
+    text: str
+    flags: str
+    question: Question
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.flags})"
+
+    def __add__(self, other: Remedy) -> Remedy:
+        """Both changes; the other one was made to the question of this one."""
+        return Remedy(f"{self.text} and {other.text}", f"{self.flags} {other.flags}", other.question)
+
+    @property
+    def fits(self) -> bool:
+        return bool(memory_of(self.question).fits)
 
 
-def _wider(question: Question) -> Iterator[str]:
-    """The smallest tensor parallelism that fits, on more of the same chips if need be."""
-    heads, chip = question.model.attention_heads, question.platform.chip
-    domain = chip.links["scale_up"].domain if "scale_up" in chip.links else 1
-    for degree in range(question.parallelism.tensor + 1, min(domain, heads) + 1):
-        if heads % degree:
-            continue
-        devices = max(degree, question.platform.devices)
-        if devices % degree:
-            continue
-        platform = question.platform if devices == question.platform.devices else catalog.platform_of(chip, devices)
-        wider = replace(question, platform=platform, parallelism=Parallelism(tensor=degree))
-        if memory_of(wider).fits:
-            flag = "" if platform is question.platform else f'--platform "{platform.name}" '
-            yield f"tensor parallelism over {degree} devices ({flag}--tp {degree})"
-            return
+def remedies(question: Question) -> list[Remedy]:
+    """Single changes, each the smallest of its kind, that make the question fit; two or three where none does alone."""
+    single = [*_fewer(question), *_shorter(question), *_first_fitting(_wider(question)), *_first_fitting(_narrower(question)),
+              *_first_fitting(_narrower_cache(question)), *_larger_share(question)]  # fmt: skip
+    return single or [*_first_fitting(_combined(question))]
 
 
-def _narrower(question: Question) -> Iterator[str]:
-    """Narrower weights, or a narrower cache, that the chip can use."""
-    chip, old = question.platform.chip, question.widths
-    for name in NARROWER_PRECISIONS:
+def _first_fitting(candidates: Iterator[Remedy]) -> Iterator[Remedy]:
+    found = next((remedy for remedy in candidates if remedy.fits), None)
+    return iter(()) if found is None else iter((found,))
+
+
+def _fewer(question: Question) -> Iterator[Remedy]:
+    """The largest batch that fits."""
+    batch, asked = largest_batch(question), question.workload.batch
+    if 0 < batch < asked:
+        fewer = replace(question, workload=replace(question.workload, batch=batch))
+        yield Remedy(f"batch {batch} instead of {asked}", f"--batch {batch}", fewer)
+
+
+def _shorter(question: Question) -> Iterator[Remedy]:
+    """The longest prompt that fits, if it is longer than what is cached of it."""
+    workload = question.workload
+    prompt = (longest_context(question) or 0) - int(workload.output_tokens)
+    if prompt > workload.cached_tokens:
+        shorter = replace(question, workload=replace(workload, input_tokens=prompt))
+        yield Remedy(f"{prompt} input tokens instead of {workload.input_tokens}", f"--isl {prompt}", shorter)
+
+
+def _wider(question: Question) -> Iterator[Remedy]:
+    """Every wider tensor parallelism, on more of the same chips if need be; the smallest first."""
+    model, chip, given = question.model, question.platform.chip, question.platform
+    for degree in range(question.parallelism.tensor + 1, model.attention_heads + 1):
+        parallelism = Parallelism(tensor=degree)
         try:
-            widths = settle(catalog.precision(name), model_type=old.base, chip_name=chip.name, computable=chip.computable)
+            platform = given if degree <= given.devices else _more_of(chip, degree)
+            parallelism.check(model, devices=platform.devices, domain=platform.scale_up_size)
         except GenZError:
             continue
-        if widths.weights.bytes_per_element < old.weights.bytes_per_element and memory_of(
-            replace(question, widths=widths)
-        ).fits:
-            yield f"weights in {name} (--precision {name})"
-            break
-    if old.kv_cache_bytes > 1 and memory_of(replace(question, widths=replace(old, kv_cache="fp8"))).fits:
-        yield "an 8-bit KV cache (--kv-cache-dtype fp8)"
+        flag = "" if platform is given else f'--platform "{platform.name}" '
+        wider = replace(question, platform=platform, parallelism=parallelism)
+        yield Remedy(f"tensor parallelism over {degree} devices", f"{flag}--tp {degree}", wider)
+
+
+def _more_of(chip: Chip, devices: int) -> Platform:
+    """Devices of a chip from the catalog. Raises a `GenZError` where there is no such platform."""
+    platform = catalog.platform(f"{devices}x {chip.name}")
+    if platform.chip != chip:
+        raise InvalidValueError(f"{chip.name} is not that of the catalog", field="chip", value=chip.name)
+    return platform
+
+
+def _narrower(question: Question) -> Iterator[Remedy]:
+    """Narrower weights that the chip can use."""
+    for name in NARROWER_PRECISIONS:
+        try:
+            widths = settle_widths(question.model, question.platform.chip, name, question.kv_cache_dtype)
+        except GenZError:
+            continue
+        if widths.weights.bytes_per_element < question.widths.weights.bytes_per_element:
+            yield Remedy(f"weights in {name}", f"--precision {name}", replace(question, widths=widths))
+
+
+def _narrower_cache(question: Question) -> Iterator[Remedy]:
+    if question.widths.kv_cache_bytes > 1:
+        narrower = replace(question, widths=replace(question.widths, kv_cache="fp8"))
+        yield Remedy("an 8-bit KV cache", "--kv-cache-dtype fp8", narrower)
+
+
+def _larger_share(question: Question) -> Iterator[Remedy]:
+    """The share of the device's memory that would do, where the engine takes less of it."""
+    share = math.ceil(1000 * memory_of(question).total_bytes / question.platform.chip.main_memory.capacity) / 1000
+    if share <= 1:
+        larger = replace(question, utilization=share)
+        yield Remedy(f"{share:.1%} of the device's memory for the engine", f"--gpu-memory-utilization {share:.3f}", larger)
+
+
+def _combined(question: Question) -> Iterator[Remedy]:
+    """Narrower weights on more devices; else the most devices, or the narrowest weights on them, with a smaller batch."""
+    narrower = [*_narrower(question)]
+    for remedy in narrower:
+        yield from (remedy + wider for wider in _wider(remedy.question))
+    widest = [*_wider(question)][-1:]
+    both = [remedy + wider for remedy in narrower[-1:] for wider in [*_wider(remedy.question)][-1:]]
+    for remedy in (*widest, *narrower[-1:], *both):
+        yield from (remedy + fewer for fewer in _fewer(remedy.question))

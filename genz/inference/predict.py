@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from genz import units
+from genz.errors import InvalidValueError
 from genz.inference import limits
 from genz.inference.evaluate import evaluate
 from genz.inference.prediction import Prediction, Prices
-from genz.inference.question import DEFAULT_ENGINE, DEFAULT_FIDELITY, Question, settle_question
-from genz.numerics import Number
-from genz.specs import catalog
+from genz.inference.question import DEFAULT_ENGINE, DEFAULT_FIDELITY, Question, settle_question, use_case_of
+from genz.numerics import Number, is_symbolic
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip, Platform
 from genz.specs.model import ModelSpec
@@ -52,12 +54,12 @@ def predict(
         cached: tokens of each prompt that are in the cache already.
         tp: tensor-parallel devices; what remains of the platform holds further replicas.
         precision: a name from the catalog, or "auto" for what the model's files say.
-        kv_cache_dtype: data type of the KV cache; as the activations unless told.
+        kv_cache_dtype: data type of the KV cache; that of what is not quantised unless told or said by the precision.
         engine: the serving engine, whose fusion, overheads and memory rules apply.
         fidelity: "roofline" (data-sheet rates, no overheads) or "engine" (with what the engine's file states).
         use_case: lengths, beams and objectives from the catalog.
         max_model_len: allow this many tokens in all, whatever the model was made for.
-        max_num_seqs: sequences that the engine runs at once.
+        max_num_seqs: sequences that the engine of one replica runs at once.
         gpu_memory_utilization: share of the device's memory that the engine may take (0 to 1].
         price: rent of one device ("2.5 USD/h"; a number is USD per hour); the chip's list price if left out.
         energy_price: "0.10 USD/kWh"; carbon_intensity: "400 g/kWh" (numbers likewise).
@@ -67,7 +69,7 @@ def predict(
         UnknownNameError, InvalidValueError, SpecError, UnsupportedError: the question is not sound.
         DoesNotFitError: the memory is exceeded; it carries the memory table and what would help.
     """
-    case = catalog.use_case(use_case) if isinstance(use_case, str) else use_case
+    case = use_case_of(use_case)
     question = settle_question(
         model, platform, input=input, output=output, batch=batch, beams=beams, cached=cached, tp=tp, precision=precision,
         kv_cache_dtype=kv_cache_dtype, engine=engine, fidelity=fidelity, use_case=case, max_model_len=max_model_len,
@@ -79,9 +81,20 @@ def predict(
 
 def answer(question: Question, *, prices: Prices | None = None, slo: SLO | None = None) -> Prediction:
     """Evaluate a settled question. Raises `DoesNotFitError` where the memory is exceeded."""
+    _check_single(vars(question.workload) | {"gpu_memory_utilization": question.utilization})
     outcome = evaluate(question)
+    _check_single({"platform": outcome.e2e, "memory": outcome.memory.fits})
     limits.check_fits(question, outcome.memory)
     return Prediction(outcome, prices or Prices(), slo)
+
+
+def _check_single(values: dict[str, Any]) -> None:
+    for field, value in values.items():
+        if is_symbolic(value) or np.ndim(value):
+            raise InvalidValueError(
+                f"{field}: an array or a symbol is no single question", field=field, value=value,
+                hint="genz.evaluate(genz.settle_question(...)) takes arrays and symbols",
+            )  # fmt: skip
 
 
 def largest_batch(
@@ -89,12 +102,13 @@ def largest_batch(
 ) -> int:
     """The largest batch that fits, and whose TPOT is at most `tpot` ("30 ms", or seconds) if one is given.
 
-    The other arguments are those of `predict`. Returns 0 where not one request will do.
+    The other arguments are those of `predict`. Returns 0 where not one request will do. Raises `InvalidValueError`
+    for a `tpot` that is no positive time, and where one output token leaves none.
     """
     question = settle_question(model, platform, **asked)
     if tpot is None:
         return limits.largest_batch(question)
-    return limits.largest_batch_within(question, tpot=units.parse(tpot, units.TIME, field="tpot", needs_unit=False))
+    return limits.largest_batch_within(question, tpot=units.parse(tpot, units.TIME, field="tpot", needs_unit=isinstance(tpot, str)))
 
 
 def _prices(platform: Platform, device: Any, energy: Any, carbon: Any) -> Prices:

@@ -167,8 +167,8 @@ class Prediction:
         return limits.largest_batch(self.question)
 
     @cached_property
-    def longest_context(self) -> int:
-        """The most tokens, input and output together, that a request of this batch can have in memory."""
+    def longest_context(self) -> int | None:
+        """The most tokens, input and output together, that a request of this batch can have in memory; None: any number."""
         return limits.longest_context(self.question)
 
     @property

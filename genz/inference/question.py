@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
-from genz.errors import InvalidValueError, unknown_name
-from genz.numerics import Number, ceil_div, is_symbolic
+import numpy as np
+
+from genz.errors import InvalidValueError, shown, unknown_name
+from genz.numerics import Number, ceil_div, every, is_symbolic
 from genz.specs import catalog
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip, Platform
@@ -34,6 +37,15 @@ class Question:
     utilization: Number | None = None
     max_num_seqs: int | None = None
     use_case: str | None = None
+    kv_cache_dtype: str | None = None
+
+    def on(self, platform: Platform) -> Question:
+        """The same question on a platform whose figures were changed, as `genz.bind` does."""
+        return replace(self, platform=platform)
+
+    def with_workload(self, **changed: Number) -> Question:
+        """The same question with other numbers of tokens, requests or beams, which may be arrays or symbols."""
+        return replace(self, workload=replace(self.workload, **changed))
 
     @property
     def replicas(self) -> int:
@@ -73,27 +85,46 @@ def settle_question(
     model_spec = model if isinstance(model, ModelSpec) else catalog.model(model, treat_as=treat_as)
     platform_spec = _platform(platform)
     engine_spec = engine if isinstance(engine, Engine) else catalog.engine(engine)
-    case = catalog.use_case(use_case) if isinstance(use_case, str) else use_case
+    case = use_case_of(use_case)
     if fidelity not in FIDELITIES:
         raise unknown_name("fidelity", str(fidelity), FIDELITIES)
     workload = _workload(case, input=input, output=output, batch=batch, beams=beams, cached=cached)
     _check_lengths(model_spec, workload, max_model_len)
-    _check_concurrency(workload, max_num_seqs)
-    _check_utilization(gpu_memory_utilization)
-    parallelism = Parallelism(tensor=tp)
+    parallelism = Parallelism(tensor=_whole(tp, "tensor_parallel_size"))
     parallelism.check(model_spec, devices=platform_spec.devices, domain=platform_spec.scale_up_size)
-    return Question(
+    question = Question(
         model=model_spec,
         platform=platform_spec,
         workload=workload,
         parallelism=parallelism,
-        widths=_widths(model_spec, platform_spec.chip, precision, kv_cache_dtype),
+        widths=settle_widths(model_spec, platform_spec.chip, precision, kv_cache_dtype),
         engine=engine_spec,
         fidelity=fidelity,  # type: ignore[arg-type]
-        utilization=gpu_memory_utilization,
-        max_num_seqs=max_num_seqs,
+        utilization=_utilization(gpu_memory_utilization),
+        max_num_seqs=None if max_num_seqs is None else _whole(max_num_seqs, "max_num_seqs"),
         use_case=case.name if case else None,
+        kv_cache_dtype=kv_cache_dtype,
     )
+    _check_concurrency(question)
+    return question
+
+
+def use_case_of(use_case: str | UseCase | None) -> UseCase | None:
+    """A use case by name or path, or as it is. Raises `UnknownNameError` or `InvalidValueError`."""
+    return use_case if use_case is None or isinstance(use_case, UseCase) else catalog.use_case(use_case)
+
+
+def _whole(value: Any, field: str) -> int:
+    """A structural count: one whole number of at least 1, neither array nor symbol."""
+    check_count(value, field, least=1)
+    if is_symbolic(value) or np.ndim(value):
+        raise InvalidValueError(f"{field}: {shown(value)} is not allowed", field=field, value=value, allowed="one whole number")
+    return int(value)
+
+
+def _plain(value: Number) -> Number:
+    """A checked count as a plain int, whatever its type was; arrays and symbols stay what they are."""
+    return value if is_symbolic(value) or np.ndim(value) else int(value)
 
 
 def _platform(platform: str | Platform | Chip) -> Platform:
@@ -124,54 +155,51 @@ def _workload(
                 f"{name} is missing", field=name, allowed="a whole number of tokens",
                 hint=f"give {flag}= (on the command line --{'isl' if flag == 'input' else 'osl'}), or a use case",
             )  # fmt: skip
-    workload = Workload(batch=batch, cached_tokens=cached, **settled)
-    workload.validate()
-    return workload
+    settled |= {"batch": batch, "cached_tokens": cached}
+    Workload(**settled).validate()
+    return Workload(**{name: _plain(value) for name, value in settled.items()})
 
 
 def _check_lengths(model: ModelSpec, workload: Workload, max_model_len: int | None) -> None:
     """The model's own limit holds, unless `max_model_len` asks for more."""
     limit = model.max_context
     if max_model_len is not None:
-        check_count(max_model_len, "max_model_len", least=1)
-        limit = max_model_len
+        limit = _whole(max_model_len, "max_model_len")
     longest = workload.final_context
-    if is_symbolic(longest):
-        return
-    if not bool((longest <= limit) if isinstance(longest, (int, float)) else (longest <= limit).all()):
+    if not is_symbolic(longest) and not every(longest <= limit):
         raise InvalidValueError(
             f"{workload.input_tokens} input and {workload.output_tokens} output tokens are more than "
             f"{'max_model_len' if max_model_len is not None else model.name + ' was made for'}: {limit}",
             field="max_model_len", value=longest, allowed=f"at most {limit} tokens in all",
-            hint=f"to go beyond, say so: max_model_len={longest} (--max-model-len)",
+            hint=f"to go beyond, say so: max_model_len={np.max(longest)} (on the command line --max-model-len {np.max(longest)})",
         )  # fmt: skip
 
 
-def _check_concurrency(workload: Workload, max_num_seqs: int | None) -> None:
-    if max_num_seqs is None:
+def _check_concurrency(question: Question) -> None:
+    """Each replica is an engine of its own, which runs `max_num_seqs` sequences at once."""
+    most, workload = question.max_num_seqs, question.workload
+    sequences = question.requests_per_replica * workload.beams
+    if most is None or is_symbolic(sequences) or every(sequences <= most):
         return
-    check_count(max_num_seqs, "max_num_seqs", least=1)
-    sequences = workload.batch * workload.beams
-    if not is_symbolic(sequences) and not bool(
-        (sequences <= max_num_seqs) if isinstance(sequences, (int, float)) else (sequences <= max_num_seqs).all()
-    ):
-        raise InvalidValueError(
-            f"batch: {workload.batch} requests of {workload.beams} sequences are more than max_num_seqs = {max_num_seqs}",
-            field="batch", value=workload.batch, allowed=f"at most {max_num_seqs} sequences at once",
-        )  # fmt: skip
+    where = f" on each of {question.replicas} replicas" if question.replicas > 1 else ""
+    raise InvalidValueError(
+        f"batch: {question.requests_per_replica} requests of {workload.beams} sequences{where} are more than "
+        f"max_num_seqs = {most}", field="batch", value=workload.batch, allowed=f"at most {most} sequences at once",
+    )  # fmt: skip
 
 
-def _check_utilization(utilization: Number | None) -> None:
+def _utilization(utilization: Number | None) -> Number | None:
     if utilization is None or is_symbolic(utilization):
-        return
-    if not isinstance(utilization, (int, float)) or isinstance(utilization, bool) or not 0 < utilization <= 1:
+        return utilization
+    if not isinstance(utilization, Real) or isinstance(utilization, bool) or not 0 < utilization <= 1:
         raise InvalidValueError(
-            f"gpu_memory_utilization: {utilization!r} is not allowed", field="gpu_memory_utilization", value=utilization,
+            f"gpu_memory_utilization: {shown(utilization)} is not allowed", field="gpu_memory_utilization", value=utilization,
             allowed="a fraction above 0 and up to 1",
         )  # fmt: skip
+    return float(utilization)
 
 
-def _widths(model: ModelSpec, chip: Chip, precision: str | Precision, kv_cache_dtype: str | None) -> Widths:
+def settle_widths(model: ModelSpec, chip: Chip, precision: str | Precision, kv_cache_dtype: str | None) -> Widths:
     """What holds weights, activations and cache.
 
     "auto" is what the model's files say: their quantisation, else their type, where 32-bit checkpoints are

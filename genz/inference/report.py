@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from genz.errors import DoesNotFitError
@@ -15,28 +16,35 @@ if TYPE_CHECKING:
 
     from genz.inference.prediction import Phase, Prediction
 
-PAGE_WIDTH = 100
+PAGE_WIDTH = 80
+WIDE = 150
 
 
-def render(*parts: RenderableType, width: int = PAGE_WIDTH, colour: bool = False) -> str:
-    """Rich renderables as text."""
+def render(*parts: RenderableType, width: int = PAGE_WIDTH) -> str:
+    """Rich renderables as text, a blank line between two, at most `width` columns wide and no wider than the terminal."""
     from rich.console import Console
 
     buffer = io.StringIO()
-    console = Console(file=buffer, width=width, force_terminal=colour, highlight=False, legacy_windows=False)
-    for part in parts:
+    columns = min(width, shutil.get_terminal_size(fallback=(width, 24)).columns)
+    # Names may hold what rich would take for markup, and in a notebook it would display instead of write.
+    console = Console(file=buffer, width=columns, markup=False, emoji=False, highlight=False, force_terminal=False,
+                      force_jupyter=False, legacy_windows=False)  # fmt: skip
+    for index, part in enumerate(parts):
+        if index:
+            console.print()
         console.print(part)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
-def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> RenderableType:
-    """A table whose first `left` columns are words and the others numbers."""
+def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[int] = (0,)) -> RenderableType:
+    """A table whose columns `words` are aligned left and the others, numbers, right."""
     from rich import box
     from rich.table import Table
 
-    built = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    built = Table(title=title or None, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+                  pad_edge=False, show_edge=False, show_header=any(header))  # fmt: skip
     for index, name in enumerate(header):
-        built.add_column(name, justify="left" if index < left else "right", overflow="fold")
+        built.add_column(name, justify="left" if index in words else "right", overflow="fold")
     for row in rows:
         built.add_row(*row)
     return built
@@ -55,8 +63,13 @@ def memory_table(memory: Memory) -> RenderableType:
         ("reserve", memory.reserve_bytes), ("total", memory.total_bytes), ("engine's budget", memory.budget_bytes),
         ("device", memory.capacity_bytes),
     )  # fmt: skip
-    rows = [(name, format_bytes(value), f"{value / memory.capacity_bytes:.1%}") for name, value in terms]
+    rows = [(name, format_bytes(value), _share(value / memory.capacity_bytes)) for name, value in terms]
     return table("Memory of the fullest device", ("", "size", "of the device"), rows)
+
+
+def _share(fraction: float) -> str:
+    """Per cent, and multiples of what is far above the whole."""
+    return f"{fraction:.1%}" if fraction < 10 else f"{fraction:,.0f} x"
 
 
 def summary(prediction: Prediction) -> str:
@@ -67,63 +80,68 @@ def summary(prediction: Prediction) -> str:
 
 def _heading(prediction: Prediction) -> str:
     question = prediction.question
-    workload, widths = question.workload, question.widths
+    model, workload, widths = question.model, question.workload, question.widths
+    active = f", {format_count(model.active_parameters)} active" if model.active_parameters != model.parameters else ""
     beams = f", {workload.beams} beams" if workload.beams != 1 else ""
-    cached = f", {workload.cached_tokens} cached" if workload.cached_tokens else ""
-    copies = f", {question.replicas} replicas" if question.replicas > 1 else ""
+    cached = f" ({workload.cached_tokens} of them cached)" if workload.cached_tokens else ""
+    copies = f", {question.replicas} replicas of {question.requests_per_replica} requests at most" if question.replicas > 1 else ""
     return (
-        f"[bold]{question.model.name}[/bold] ({format_count(question.model.parameters)} parameters, "
-        f"{format_count(question.model.active_parameters)} active) on [bold]{question.platform.name}[/bold], "
+        f"{model.name} ({format_count(model.parameters)} parameters{active}) on {question.platform.name}\n"
+        f"batch {workload.batch}: {workload.input_tokens} input{cached} and {workload.output_tokens} output tokens{beams}\n"
         f"tensor parallel {question.parallelism.tensor}{copies}\n"
-        f"batch {workload.batch}, {workload.input_tokens} input{cached} and {workload.output_tokens} output tokens{beams}; "
-        f"precision {widths.name} (computes in {widths.compute}, KV cache {widths.kv_cache}); "
-        f"engine {question.engine.name}; fidelity {question.fidelity}"
+        f"precision {widths.name}: computes in {widths.compute}, KV cache in {widths.kv_cache}\n"
+        f"engine {question.engine.name}, fidelity {question.fidelity}"
     )
 
 
 def _answers(prediction: Prediction) -> RenderableType:
     outcome, met = prediction.outcome, prediction.slo_met
-    cost = prediction.cost
+    cost, devices = prediction.cost, prediction.question.platform.devices
 
     def verdict(name: str) -> str:
         goal = getattr(prediction.slo, name) if prediction.slo else None
         return "" if name not in met else f"{'meets' if met[name] else 'misses'} {seconds(goal)}"
 
+    def each(value: str) -> str:
+        return f"{value} per device" if devices > 1 else ""
+
     rows = [
         ("time to first token (TTFT)", seconds(prediction.ttft), verdict("ttft")),
         ("time per output token (TPOT)", seconds(prediction.tpot), verdict("tpot")),
         ("end to end", seconds(prediction.e2e), ""),
-        ("throughput", f"{prediction.throughput:,.1f} tok/s", f"{prediction.throughput / prediction.question.platform.devices:,.1f} per device"),
-        ("average power", format_si(prediction.power, "W"), f"{format_si(prediction.power / prediction.question.platform.devices, 'W')} per device"),
+        ("throughput", f"{prediction.throughput:,.1f} tok/s", each(f"{prediction.throughput / devices:,.1f} tok/s")),
+        ("average power", format_si(prediction.power, "W"), each(format_si(prediction.power / devices, "W"))),
         ("energy per output token", format_si(outcome.energy_per_output_token, "J"), "prefill included"),
-    ]  # fmt: skip
+    ]
     dollars, carbon = cost["usd_per_million_output_tokens"], cost["carbon_g_per_million_output_tokens"]
     if dollars is not None:
         rows.append(("cost per million output tokens", f"{dollars:,.2f} USD", f"{cost['usd_per_hour']:,.2f} USD/h"))
     if carbon is not None:
         rows.append(("carbon per million output tokens", format_si(carbon, "g"), ""))
-    return table("Answer", ("", "", ""), rows)
+    return table("Answer", ("", "", ""), rows, words=(0, 2))
 
 
 def _phases(prediction: Prediction) -> RenderableType:
     def row(phase: Phase) -> tuple[str, ...]:
-        shares = ", ".join(f"{name} {part / phase.time:.0%}" for name, part in phase.time_by_bound.items() if part > 0.005 * phase.time)
-        limited = " (at the power limit)" if phase.is_power_limited else ""
-        against = phase.arithmetic_intensity / phase.ridge
-        return (
-            phase.name, phase.bound + limited, shares, seconds(phase.time),
-            f"{phase.arithmetic_intensity:,.1f} FLOP/B, {against:.2g}x the ridge ({phase.ridge:,.0f})",
-        )  # fmt: skip
+        shares = (f"{part / phase.time:.0%}" for part in phase.time_by_bound.values())
+        intensity = f"{phase.arithmetic_intensity:,.1f}", f"{phase.arithmetic_intensity / phase.ridge:.2g}"
+        return (phase.name, phase.bound, seconds(phase.time), *shares, *intensity)
 
     rows = [row(phase) for phase in prediction.phases.values()]
-    return table("What each phase waits for", ("phase", "bound", "time by bound", "time", "arithmetic intensity"), rows, left=3)
+    header = ("phase", "bound", "time", *prediction.phases["prefill"].time_by_bound, "FLOP/B", "x ridge")
+    return table("What each phase waits for", header, rows, words=(0, 1))
 
 
 def _limits(prediction: Prediction) -> str:
+    longest = prediction.longest_context
+    ridge = prediction.phases["prefill"].ridge
+    limited = " and ".join(name for name, phase in prediction.phases.items() if phase.is_power_limited)
+    throttled = f" The power limit slows {limited} down." if limited else ""
     return (
         f"Largest batch that fits: {prediction.largest_batch:,}. Longest request at this batch: "
-        f"{prediction.longest_context:,} tokens (the model was made for {prediction.question.model.max_context:,}). "
-        f"A dense GEMM is compute-bound from {prediction.critical_batch:,.0f} tokens a step."
+        f"{'any' if longest is None else f'{longest:,} tokens'} (the model was made for "
+        f"{prediction.question.model.max_context:,}). A dense GEMM is compute-bound from {prediction.critical_batch:,.0f} tokens a "
+        f"step; the ridge is at {ridge:,.0f} FLOP/B.{throttled}"
     )
 
 
@@ -139,11 +157,12 @@ def operator_table(prediction: Prediction, *, rows: int | None = None) -> str:
             for r in shown.itertuples()
         ]  # fmt: skip
         header = ("layer", "operator", "count", "time", "share", "bound", "matrix work", "moved", "FLOP/B")
-        parts.append(table(f"Operators of {name}, all layers and steps, one device", header, lines, left=2))
-    return render(*parts, width=120)
+        parts.append(table(f"Operators of {name}, all layers and steps, one device", header, lines, words=(0, 1, 5)))
+    return render(*parts, width=WIDE)
 
 
 def misfit(error: DoesNotFitError) -> str:
     """What does not fit: the memory table and what would help, without any times."""
-    remedies = "\n".join(f"  - {text}" for text in error.suggestions) or "  - none with a single change: use more or larger devices"
-    return f"{error.message}\n\n{render(memory_table(error.memory))}\n\nAny one of these would make it fit:\n{remedies}"
+    listed = "\n".join(f"  - {text}" for text in error.suggestions)
+    remedies = f"Any one of these would make it fit:\n{listed}" if listed else "No change of one kind makes it fit: use other devices."
+    return f"{error.message}\n\n{render(memory_table(error.memory))}\n\n{remedies}"

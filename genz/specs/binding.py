@@ -66,7 +66,9 @@ def _no_such(path: str, part: str, known: list[str]) -> InvalidValueError:
 
 def _checked(old: Any, value: Any, path: str, field: FieldInfo | None) -> Any:
     if not _is_figure(old, field):
-        raise InvalidValueError(f"{path!r} is not a figure", field=path, value=value)
+        inside = list(type(old).model_fields) if isinstance(old, BaseModel) else list(old) if isinstance(old, dict) else []
+        allowed = f"a figure inside of it: {', '.join(inside)}" if inside else "the path of a figure"
+        raise InvalidValueError(f"{path!r} is not a figure", field=path, value=value, allowed=allowed)
     if is_symbolic(value):
         return value
     array = _numbers(value, path)

@@ -315,11 +315,20 @@ def platform_of(spec: Chip, devices: int) -> Platform:
         )  # fmt: skip
     network: tuple[NetworkDimension, ...] = ()
     if link is not None and devices > 1:
-        network = (NetworkDimension(link="scale_up", topology=link.topology, size=devices, bandwidth=link.bandwidth,
+        shape = even_shape(devices, link.torus_dimensions) if link.topology == "torus" else None
+        network = (NetworkDimension(link="scale_up", topology=link.topology, size=devices, shape=shape, bandwidth=link.bandwidth,
                                     latency=link.latency, technology=link.technology),)  # fmt: skip
     name = spec.name if devices == 1 else f"{devices}x {spec.name}"
     return Platform(name=name, title=spec.title, chip=spec, devices=devices, network=network,
                     technologies=_technologies(spec, network))  # fmt: skip
+
+
+def even_shape(size: int, dimensions: int) -> tuple[int, ...]:
+    """The sides of a torus of `size` devices that are most alike: 64 in three dimensions are 4 x 4 x 4."""
+    if dimensions == 1:
+        return (size,)
+    side = next(d for d in range(round(size ** (1 / dimensions)) + 1, 0, -1) if size % d == 0)
+    return (side, *even_shape(size // side, dimensions - 1))
 
 
 def _technologies(spec: Chip, network: tuple[NetworkDimension, ...]) -> dict[str, Technology]:

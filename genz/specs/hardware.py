@@ -60,6 +60,7 @@ class Link(Frozen):
     latency: Duration = Field(description="one message between two devices, software included [s]")
     domain: Count = Field(1, description="largest number of devices joined by it")
     topology: Literal["switch", "fully_connected", "ring", "torus", "bus"] = "switch"
+    torus_dimensions: int = Field(2, ge=1, le=3, description="of a torus: in how many directions it closes")
     technology: str | None = Field(None, description="technology file that gives its energy per byte")
 
 
@@ -153,15 +154,32 @@ class Host(Frozen):
 
 
 class NetworkDimension(Frozen):
-    """One dimension of a platform's network, innermost first."""
+    """One dimension of a platform's network, innermost first.
+
+    Ranks count through the innermost dimension first: rank r sits at position r mod size of it, at
+    (r // size) mod size of the next, and so on.
+    """
 
     link: str = Field(description="name of the chip's link, or a name of its own")
-    topology: Literal["switch", "fully_connected", "ring", "torus", "bus"]
+    topology: Literal["switch", "fully_connected", "ring", "torus", "fat_tree", "bus"]
     size: Count
-    bandwidth: Bandwidth = Field(description="per device and direction [B/s]")
-    latency: Duration
-    in_network_reduction: bool = False
-    technology: str | None = None
+    shape: tuple[Count, ...] | None = Field(None, description="sides of a torus; its product is the size")
+    bandwidth: Bandwidth = Field(description="per device and direction, all of its links in this dimension together [B/s]")
+    latency: Duration = Field(description="one message between neighbours, software included [s]")
+    message_overhead: Duration = Field(0.0, description="what each further message of a device costs its sender [s]")
+    oversubscription: float = Field(1.0, ge=1, description="of a fat tree: bandwidth into its leaves over that out of them")
+    in_network_reduction: bool = Field(False, description="switches add up what passes them (NVLS, SHARP)")
+    technology: str | None = Field(None, description="technology file that gives its energy per byte")
+
+    @model_validator(mode="after")
+    def _check(self) -> NetworkDimension:
+        if (self.shape is not None) != (self.topology == "torus"):
+            raise ValueError("a torus, and nothing else, has a shape")
+        if self.shape is not None and math.prod(self.shape) != self.size:
+            raise ValueError(f"size = {self.size} is not the product of shape = {list(self.shape)}")
+        if self.oversubscription > 1 and self.topology != "fat_tree":
+            raise ValueError("only a fat tree is oversubscribed")
+        return self
 
 
 class Platform(Spec):
