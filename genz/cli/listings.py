@@ -4,43 +4,62 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import click
 
 from genz.cli import echo_json
+from genz.cli.options import check_output, output_options
+from genz.errors import nearest
+from genz.inference.report import seconds
 from genz.specs import catalog
+from genz.specs.hardware import Chip
 from genz.units import format_bytes, format_count, format_si
 
 Row = dict[str, Any]
 
 
-def _listing(command: Callable[[], list[Row]], shown: Callable[[Row], Sequence[str]], header: Sequence[str]) -> click.Command:
-    @click.command(name=command.__name__.replace("_", "-"), help=command.__doc__)
-    @click.argument("filter", required=False)
-    @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-    @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-    def run(filter: str | None, as_json: bool, as_csv: bool) -> None:
-        rows = [row for row in command() if filter is None or filter.lower() in str(row).lower()]
+NOTHING_MATCHES = 1  # exit status, as of grep
+
+
+def _listing(
+    command: Callable[[], list[Row]], shown: Callable[[Row], Sequence[str]], header: Sequence[str], words: Collection[int]
+) -> click.Command:
+    @click.command(name=command.__name__.strip("_").replace("_", "-"), help=f"{command.__doc__}{FILTER_HELP}")
+    @click.argument("wanted", metavar="[FILTER]", required=False)
+    @output_options(json="Print a JSON list.", csv="Print CSV.")
+    def run(wanted: str | None, *, as_json: bool, as_csv: bool) -> None:
+        check_output(as_json, as_csv)
+        listed = command()
+        rows = [row for row in listed if wanted is None or _matches(row, wanted)]
         if as_json:
             echo_json(rows)
         elif as_csv:
-            writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]) if rows else [])
+            writer = csv.DictWriter(sys.stdout, fieldnames=list(listed[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         elif rows:
-            from genz.inference.report import render, table
+            from genz.inference.report import WIDE, render, table
 
-            click.echo(render(table("", header, [shown(row) for row in rows], left=2), width=130))
-        else:
-            click.echo(f"nothing matches {filter!r}", err=True)
+            click.echo(render(table("", header, [shown(row) for row in rows], words=words), width=WIDE))
+        if not rows:
+            close = nearest(wanted or "", [row["name"] for row in listed])
+            click.echo(f"nothing matches {wanted!r}" + (f"; did you mean {close[0]!r}?" if close else ""), err=True)
+            raise click.exceptions.Exit(NOTHING_MATCHES)
 
     return run
 
 
+FILTER_HELP = "\n\nFILTER keeps the rows that contain it; where none does, the exit status is 1."
+
+
+def _matches(row: Row, wanted: str) -> bool:
+    return any(wanted.lower() in str(value).lower() for value in row.values())
+
+
 def _models() -> list[Row]:
-    """List the models of the catalog; FILTER keeps those whose row contains it."""
+    """List the models of the catalog."""
     found = []
     for name in catalog.names("model"):
         spec = catalog.model(name)
@@ -53,31 +72,27 @@ def _models() -> list[Row]:
 
 
 def _hardware() -> list[Row]:
-    """List the chips and platforms of the catalog; FILTER keeps those whose row contains it."""
+    """List the chips and platforms of the catalog."""
     found = []
     for name in catalog.names("chip"):
         chip = catalog.chip(name)
-        widest = "bf16" if "bf16" in chip.matrix_flops else next(iter(chip.matrix_flops))
-        found.append({
-            "name": chip.name, "title": chip.title, "vendor": chip.vendor, "year": chip.year, "type": widest,
-            "matrix_flops": chip.matrix_flops[widest], "fp8_flops": chip.matrix_flops.get("fp8"),
-            "memory_bytes": chip.main_memory.capacity, "memory_bandwidth": chip.main_memory.bandwidth, "tdp_w": chip.power.tdp,
-            "scale_up_domain": chip.links["scale_up"].domain if "scale_up" in chip.links else 1,
-        })  # fmt: skip
+        domain = chip.links["scale_up"].domain if "scale_up" in chip.links else 1
+        found.append(_hardware_row(chip, name=chip.name, title=chip.title, domain=domain))
     for name in catalog.names("platform"):
         platform = catalog.platform(name)
-        found.append({**_platform_row(platform)})
+        title = f"{platform.devices}x {platform.chip.name}"
+        found.append(_hardware_row(platform.chip, name=platform.name, title=title, domain=platform.scale_up_size))
     return found
 
 
-def _platform_row(platform: Any) -> Row:
-    chip = platform.chip
+def _hardware_row(chip: Chip, *, name: str, title: str, domain: int) -> Row:
+    """The figures of one device."""
     widest = "bf16" if "bf16" in chip.matrix_flops else next(iter(chip.matrix_flops))
     return {
-        "name": platform.name, "title": f"{platform.devices}x {chip.name}", "vendor": chip.vendor, "year": chip.year, "type": widest,
+        "name": name, "title": title, "vendor": chip.vendor, "year": chip.year, "type": widest,
         "matrix_flops": chip.matrix_flops[widest], "fp8_flops": chip.matrix_flops.get("fp8"),
         "memory_bytes": chip.main_memory.capacity, "memory_bandwidth": chip.main_memory.bandwidth, "tdp_w": chip.power.tdp,
-        "scale_up_domain": platform.scale_up_size,
+        "scale_up_domain": domain,
     }  # fmt: skip
 
 
@@ -95,7 +110,8 @@ def _precisions() -> list[Row]:
     found = []
     for name in catalog.names("precision"):
         spec = catalog.precision(name)
-        found.append({"name": spec.name, "title": spec.title, "weight_bytes": spec.weights.bytes_per_element, "compute": spec.compute})
+        found.append({"name": spec.name, "title": spec.title, "weight_bytes": spec.weights.bytes_per_element,
+                      "compute": spec.compute})  # fmt: skip
     return found
 
 
@@ -111,24 +127,25 @@ def _use_cases() -> list[Row]:
 
 models = _listing(
     _models,
-    lambda r: (r["name"], r["model_type"], format_count(r["parameters"]), format_count(r["active_parameters"]), str(r["layers"]),
+    lambda r: (r["name"], format_count(r["parameters"]), format_count(r["active_parameters"]), str(r["layers"]),
                f"{r['max_context']:,}", r["stored_as"]),
-    ("name", "model_type", "parameters", "active", "layers", "context", "stored as"),
+    ("name", "parameters", "active", "layers", "context", "stored as"), words=(0, 5),
 )  # fmt: skip
 hardware = _listing(
     _hardware,
     lambda r: (r["name"], r["title"], str(r["year"]), f"{format_si(r['matrix_flops'], 'FLOP/s')} {r['type']}",
                format_bytes(r["memory_bytes"], digits=3), format_si(r["memory_bandwidth"], "B/s"), format_si(r["tdp_w"], "W"),
                str(r["scale_up_domain"])),
-    ("name", "", "year", "matrix rate", "memory", "bandwidth", "power", "domain"),
+    ("name", "title", "year", "matrix rate", "memory", "bandwidth", "power", "domain"), words=(0, 1),
 )  # fmt: skip
-engines = _listing(_engines, lambda r: (r["name"], r["title"], r["fused"]), ("name", "", "fuses"))
+engines = _listing(_engines, lambda r: (r["name"], r["title"], r["fused"]), ("name", "title", "fuses"), words=(0, 1, 2))
 precisions = _listing(
-    _precisions, lambda r: (r["name"], r["title"], f"{r['weight_bytes']:.4g}", r["compute"]), ("name", "", "B/weight", "computes in")
-)
+    _precisions, lambda r: (r["name"], r["title"], f"{r['weight_bytes']:.4g}", r["compute"]),
+    ("name", "title", "B/weight", "computes in"), words=(0, 1, 3),
+)  # fmt: skip
 use_cases = _listing(
     _use_cases,
-    lambda r: (r["name"], r["title"], str(r["input_tokens"]), str(r["output_tokens"]), str(r["beams"]),
-               format_si(r["ttft_s"], "s"), format_si(r["tpot_s"], "s")),
-    ("name", "", "input", "output", "beams", "TTFT", "TPOT"),
+    lambda r: (r["name"], r["title"], f"{r['input_tokens']:,}", f"{r['output_tokens']:,}", str(r["beams"]), seconds(r["ttft_s"]),
+               seconds(r["tpot_s"])),
+    ("name", "title", "input", "output", "beams", "TTFT", "TPOT"), words=(0, 1),
 )  # fmt: skip

@@ -79,14 +79,15 @@ _WORKLOAD = (
 )  # fmt: skip
 _LIMITS = (
     click.option("--kv-cache-dtype", help="Data type of the KV cache, such as fp8.  [default: 16 bits, or as the precision says]"),
-    click.option("--fidelity", default="engine", show_default=True, type=Choice(FIDELITIES),
+    click.option("--fidelity", default="engine", show_default=True,
                  help="roofline: data-sheet rates alone; engine: with its overheads."),
     click.option("--max-model-len", type=WholeNumber(), help="Allow this many tokens in all, whatever the model was made for."),
     click.option("--max-num-seqs", type=WholeNumber(), help="Sequences that the engine of one replica runs at once."),
-    click.option("--gpu-memory-utilization", type=Fraction(), help="Share of the device's memory for the engine.  [default: the engine's]"),
+    click.option("--gpu-memory-utilization", type=Fraction(),
+                 help="Share of the device's memory for the engine.  [default: the engine's]"),
     click.option("--price", help="Rent of one device, such as '2.5 USD/h'.  [default: its list price]"),
-    click.option("--energy-price", help="Such as '0.10 USD/kWh'."),
-    click.option("--carbon-intensity", help="Such as '400 g/kWh'."),
+    click.option("--energy-price", help="Price of electricity, such as '0.10 USD/kWh'."),
+    click.option("--carbon-intensity", help="Carbon of electricity, such as '400 g/kWh'."),
     click.option("--as", "treat_as", help="Read a config.json as this model_type."),
 )  # fmt: skip
 
@@ -99,6 +100,21 @@ def workload_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Cache type, fidelity, limits and prices."""
     return _apply(_LIMITS, command)
+
+
+def output_options(json: str, csv: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--json and --csv with their help; `check_output` refuses both at once."""
+    options = (
+        click.option("--json", "as_json", is_flag=True, help=json),
+        click.option("--csv", "as_csv", is_flag=True, help=csv),
+    )
+    return lambda command: _apply(options, command)
+
+
+def check_output(as_json: bool, as_csv: bool) -> None:
+    """Raise `InvalidValueError` where both forms of output are asked for."""
+    if as_json and as_csv:
+        raise InvalidValueError("--json and --csv exclude each other", field="--csv", value="--json", allowed="one of them")
 
 
 def _apply(options: tuple[Callable[..., Any], ...], command: Callable[..., Any]) -> Callable[..., Any]:

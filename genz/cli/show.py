@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import BaseModel
 
 from genz.cli import echo_json
 from genz.cli.options import CatalogName
-from genz.errors import UnknownNameError, unknown_name
+from genz.errors import InvalidValueError, UnknownNameError, unknown_name
 from genz.specs import catalog
-from genz.specs.base import Spec
+from genz.specs.base import Provenance, Spec
+from genz.specs.hardware import Platform
 from genz.specs.layers import Layer
 from genz.specs.model import ModelSpec
 from genz.units import format_count, format_si
@@ -23,6 +26,7 @@ UNITS = {
     "host_launch": "s", "host_per_step": "s", "host_per_sequence": "s", "ttft": "s", "tpot": "s", "purchase": "USD",
 }  # fmt: skip
 SECONDS_PER_HOUR = 3600
+HEADING = {"name", "title", "aliases", "sources", "provenance", "technologies"}
 
 
 @click.command()
@@ -33,6 +37,8 @@ SECONDS_PER_HOUR = 3600
 def show(name: str, kind: str | None, treat_as: str | None, as_json: bool) -> None:
     """Show the model, chip, engine, precision or use case NAME, each figure with its source."""
     spec = _load(name, kind.replace("-", "_") if kind else None, treat_as)
+    if treat_as is not None and not isinstance(spec, ModelSpec):
+        raise InvalidValueError("--as is for the configuration of a model", field="--as", value=treat_as, allowed="a model as NAME")
     data = _model_data(spec) if isinstance(spec, ModelSpec) else _spec_data(spec)
     if as_json:
         echo_json(data)
@@ -73,32 +79,66 @@ def _spec_data(spec: Spec) -> dict[str, Any]:
 
 
 def _spec_page(spec: Spec) -> str:
-    from genz.inference.report import render, table
+    """Every field; figures with the number of their citation, which are listed below."""
+    from genz.inference.report import WIDE, render, table
 
-    figures = [
-        (path, _figure(path, _at(spec, path)), "estimate" if origin.estimate else "", origin.source + (f" ({origin.note})" if origin.note else ""))
-        for path, origin in spec.provenance.items()
-    ]  # fmt: skip
-    about = f"[bold]{spec.name}[/bold]  {spec.title}"
+    provenance = _provenance(spec)
+    citations = list(dict.fromkeys(origin.source for origin in provenance.values()))
+    rows = []
+    for path, value in _leaves(spec):
+        origin = provenance.get(path)
+        estimate = "estimate" if origin and origin.estimate else ""
+        remark = ": ".join(part for part in (estimate, origin.note if origin else "") if part)
+        rows.append((path, _figure(path, value), f"[{citations.index(origin.source) + 1}]" if origin else "", remark))
+    about = f"{spec.name}: {spec.title}"
     if spec.aliases:
         about += f"\nalso: {', '.join(spec.aliases)}"
-    return render(about, table("", ("figure", "value", "", "source"), figures, left=4), width=150)
+    sources = [(f"[{index}]", text) for index, text in enumerate(citations, 1)]
+    return render(about, table("", ("figure", "value", "source", "remark"), rows, words=range(4)), _sources(sources), width=WIDE)
 
 
-def _at(spec: Any, path: str) -> Any:
-    """The value of a dotted path; data types and levels may hold dots of their own."""
-    node = spec
-    for part in path.split("."):
-        node = node[part] if isinstance(node, dict) else getattr(node, part, None)
-    return node
+def _sources(rows: Iterable[tuple[str, str]]) -> Any:
+    from genz.inference.report import table
+
+    return table("Sources", ("", ""), rows, words=(0, 1))
+
+
+def _provenance(spec: Spec) -> dict[str, Provenance]:
+    """Where each figure came from, those of a platform's chip included."""
+    if not isinstance(spec, Platform):
+        return spec.provenance
+    return {**spec.provenance, **{f"chip.{path}": origin for path, origin in spec.chip.provenance.items()}}
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of each field that was given, apart from what the heading and the citations show."""
+    if isinstance(node, BaseModel):
+        given = (name for name in type(node).model_fields if name in node.model_fields_set and name not in HEADING)
+        items = [(name, getattr(node, name)) for name in given]
+    elif isinstance(node, dict):
+        items = list(node.items())
+    elif isinstance(node, tuple) and any(isinstance(entry, BaseModel) for entry in node):
+        items = [(str(index), entry) for index, entry in enumerate(node)]
+    else:
+        if node not in (None, ()):
+            yield path, node
+        return
+    for name, value in items:
+        yield from _leaves(value, f"{path}.{name}" if path else name)
 
 
 def _figure(path: str, value: Any) -> str:
     parts = path.split(".")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     if parts[-1] == "hourly":
         return f"{value * SECONDS_PER_HOUR:,.2f} USD/h"
     unit = next((UNITS[part] for part in reversed(parts) if part in UNITS), "")
-    return format_si(value, unit, digits=5) if isinstance(value, float) and unit else f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, float):
+        return format_si(value, unit, digits=5) if unit else f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) and parts[-1] != "year" else str(value)
 
 
 def _model_data(spec: ModelSpec) -> dict[str, Any]:
@@ -131,7 +171,7 @@ def _part_data(part: Any) -> dict[str, Any] | None:
 
 
 def _model_page(spec: ModelSpec) -> str:
-    from genz.inference.report import render, table
+    from genz.inference.report import WIDE, render, table
 
     rows = []
     for layer, count in spec.layer_groups:
@@ -143,21 +183,21 @@ def _model_page(spec: ModelSpec) -> str:
         mark = " (estimate)" if spec.published.estimate else ""
         published = f"; published: {format_count(spec.published.total)}{mark}"
     about = (
-        f"[bold]{spec.name}[/bold]  {spec.title}\n{spec.parameters:,} parameters ({format_count(spec.parameters)}), "
+        f"{spec.name}: {spec.title}\n{spec.parameters:,} parameters ({format_count(spec.parameters)}), "
         f"{format_count(spec.active_parameters)} active{published}\ncontext {spec.max_context:,}, vocabulary "
         f"{spec.embedding.vocabulary:,}, embeddings {'tied' if spec.embedding.tied else 'untied'}, stored as "
         f"{spec.precision.name if spec.precision else spec.dtype}"
     )
     if spec.notes:
         about += f"\n{spec.notes}"
-    sources = "\n".join(f"  {key}: {text}" for key, text in spec.sources.items())
     header = ("layers", "mixes tokens", "mixes channels", "parameters", "active")
-    return render(about, table("", header, rows, left=3), f"Sources:\n{sources}", width=150)
+    return render(about, table("", header, rows, words=(1, 2)), _sources(spec.sources.items()), width=WIDE)
 
 
 def _brief(part: dict[str, Any] | None) -> str:
     if part is None:
         return "-"
-    inner = ", ".join(f"{k} {v}" if v is not True else k for k, v in part.items() if k not in ("kind", "hidden") and not isinstance(v, dict))
+    plain = {k: v for k, v in part.items() if k not in ("kind", "hidden") and not isinstance(v, dict)}
+    inner = ", ".join(f"{k} {v}" if v is not True else k for k, v in plain.items())
     nested = "; ".join(f"{k}: {_brief(v)}" for k, v in part.items() if isinstance(v, dict))
     return f"{part['kind']} ({inner}{'; ' + nested if nested else ''})"

@@ -6,13 +6,19 @@ from collections.abc import Iterable
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from genz.errors import DoesNotFitError
+from pydantic import BaseModel
+
+from genz.errors import DoesNotFitError, InvalidValueError
 from genz.inference.predict import predict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = ("ttft_s", "tpot_s", "e2e_s", "output_tokens_per_s", "energy_j_per_output_token", "power_w")
+METRICS = (
+    "ttft_s", "tpot_s", "e2e_s", "output_tokens_per_s", "energy_j_per_output_token", "power_w", "memory_total_bytes",
+    "prefill_bound", "decode_bound", "usd_per_million_output_tokens",
+)  # fmt: skip
+SINGULAR = {"model": "models", "platform": "platforms", "precision": "precisions", "engine": "engines", "tp": "tps"}
 
 
 def compare(
@@ -27,29 +33,33 @@ def compare(
     """Predict every combination of models, platforms, precisions, engines and tensor-parallel degrees.
 
     One row a combination, in the order given; the other arguments are those of `predict`. A row that does not
-    fit keeps its place, with empty metrics and `fits` false; any other error stops the comparison.
+    fit keeps its place, with empty metrics and `fits` false; any other error stops the comparison. Raises
+    `InvalidValueError` for an argument of `predict` that is compared here under its plural.
     """
     import pandas as pd
 
+    for name in SINGULAR.keys() & asked.keys():
+        raise InvalidValueError(f"{name} is what compare varies", field=name, value=asked[name], hint=f"give {SINGULAR[name]}=")
     rows = [
-        _row(dict(zip(("model", "platform", "precision", "engine", "tp"), combination, strict=True)), asked)
+        _row(dict(zip(SINGULAR, combination, strict=True)), asked)
         for combination in product(_listed(models), _listed(platforms), _listed(precisions), _listed(engines), _listed(tps))
     ]
     return pd.DataFrame(rows)
 
 
 def _listed(value: Any) -> list[Any]:
-    return [value] if isinstance(value, (str, int)) else list(value)
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, (str, BaseModel)) else [value]
 
 
 def _row(chosen: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    names = {key: getattr(value, "name", value) for key, value in chosen.items()}
     try:
-        prediction = predict(**{**asked, **chosen})
+        prediction = predict(**chosen, **asked)
     except DoesNotFitError as error:
-        return {**chosen, "fits": False, **dict.fromkeys(METRICS, None), "memory_total_bytes": error.memory.total_bytes}
+        return {**names, "fits": False, **dict.fromkeys(METRICS, None), "memory_total_bytes": error.memory.total_bytes}
     outcome = prediction.outcome
     return {
-        **chosen,
+        **names,
         "fits": True,
         "ttft_s": prediction.ttft,
         "tpot_s": prediction.tpot,

@@ -37,15 +37,17 @@ def render(*parts: RenderableType, width: int = PAGE_WIDTH) -> str:
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[int] = (0,)) -> RenderableType:
-    """A table whose columns `words` are aligned left and the others, numbers, right."""
+    """A table whose columns `words` are aligned left and the others, numbers, right; a number keeps to its unit."""
     from rich import box
     from rich.table import Table
 
     built = Table(title=title or None, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
                   pad_edge=False, show_edge=False, show_header=any(header))  # fmt: skip
+    listed = list(rows)
     for index, name in enumerate(header):
-        built.add_column(name, justify="left" if index in words else "right", overflow="fold")
-    for row in rows:
+        is_short = all(row[index].count(" ") <= 1 for row in listed)
+        built.add_column(name, justify="left" if index in words else "right", overflow="fold", no_wrap=is_short)
+    for row in listed:
         built.add_row(*row)
     return built
 

@@ -128,8 +128,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def _problem(error: Exception) -> str:
     """What a parser complains of, in one line."""
     mark = getattr(error, "problem_mark", None)
-    text = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
-    return f"{text} (line {mark.line + 1})" if mark else str(text)
+    parts = [part for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part]
+    text = ", ".join(parts) or (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{text} (line {mark.line + 1})" if mark else text
 
 
 class _Loader(_SAFE_LOADER):  # type: ignore[valid-type, misc]
