@@ -111,8 +111,9 @@ def nearest(name: str, choices: Iterable[str]) -> list[str]:
     by_key = {choice.lower().replace("_", "-"): choice for choice in choices}
     key = name.lower().replace("_", "-")
     found = difflib.get_close_matches(key, by_key, n=3, cutoff=0.55)
-    inside = [k for k in by_key if len(key) >= 3 and (key in k or k in key) and k not in found]
-    return [by_key[k] for k in (found + sorted(inside, key=len))[:3]]
+    inside = sorted((k for k in by_key if len(key) >= 3 and (key in k or k in key)), key=len)
+    begun = [k for k in inside if k.startswith(key)]  # "gemma3" is nearer to "gemma3_text" than to "gemma2"
+    return [by_key[k] for k in list(dict.fromkeys([*begun, *found, *inside]))[:3]]
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str], *, hint: str | None = None) -> UnknownNameError:

@@ -26,7 +26,8 @@ def is_symbolic(*values: Any) -> bool:
 
 
 def _are_scalars(*values: Any) -> bool:
-    for value in values:  # a loop, as this is the busiest line of a scalar prediction
+    # A loop, as this is the busiest line of a scalar prediction.
+    for value in values:  # noqa: SIM110
         if not isinstance(value, (int, float)):
             return False
     return True

@@ -173,9 +173,23 @@ def test_unknown_paths_name_the_nearest(path: str, near: str | None) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["chip", "chip.name", "chip.memory", "chip.memory.hbm", "chip.memory.hbm.technology", "chip.aliases.0", "network",
-     "network.0", "network.0.topology", "network.0.in_network_reduction", "host", "sources", "provenance", "technologies"],
-)  # fmt: skip
+    [
+        "chip",
+        "chip.name",
+        "chip.memory",
+        "chip.memory.hbm",
+        "chip.memory.hbm.technology",
+        "chip.aliases.0",
+        "network",
+        "network.0",
+        "network.0.topology",
+        "network.0.in_network_reduction",
+        "host",
+        "sources",
+        "provenance",
+        "technologies",
+    ],
+)
 def test_what_is_no_figure_is_not_replaced(path: str) -> None:
     with pytest.raises(InvalidValueError, match="is not a figure") as caught:
         bind(PLATFORM, {path: 1.0})
@@ -192,9 +206,25 @@ def test_citations_are_no_figures() -> None:
 
 
 NO_NUMBERS: list[Any] = [
-    None, "3.35 TB/s", "1e12", "", True, np.array([True]), [True], {"a": 1}, {1.0}, 1j, np.array([1 + 1j]), [[1], [1, 2]],
-    np.datetime64("2024-01-01"), object(), np.array([sympy.Symbol("x")]), b"1", 10**400, lambda: 1.0,
-]  # fmt: skip
+    None,
+    "3.35 TB/s",
+    "1e12",
+    "",
+    True,
+    np.array([True]),
+    [True],
+    {"a": 1},
+    {1.0},
+    1j,
+    np.array([1 + 1j]),
+    [[1], [1, 2]],
+    np.datetime64("2024-01-01"),
+    object(),
+    np.array([sympy.Symbol("x")]),
+    b"1",
+    10**400,
+    lambda: 1.0,
+]
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=[str(i) + type(v).__name__ for i, v in enumerate(NO_NUMBERS)])

@@ -81,6 +81,11 @@ def test_nearest_name_comes_first(wrong: str, right: str) -> None:
     assert nearest(wrong, CHIPS)[0] == right
 
 
+def test_the_order_of_near_names() -> None:
+    assert nearest("gemma3", ["gemma2", "gemma3_text"]) == ["gemma3_text", "gemma2"]  # what it begins goes first
+    assert nearest("h100-smx", ["h100", "h100-sxm"])[0] == "h100-sxm"
+
+
 @pytest.mark.parametrize("wrong", ["", "zzzzzz", "q", "x" * 10_000, "\0"], ids=["empty", "z", "q", "long", "nul"])
 def test_nothing_is_near_to_nonsense(wrong: str) -> None:
     assert nearest(wrong, CHIPS) == []

@@ -35,7 +35,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], int, Callable[..., float]]] = {
     "log1p": (lambda x: numerics.log1p(x * x), 1, lambda x: math.log1p(x * x)),
     "log2": (lambda x: numerics.log2(1 + x * x), 1, lambda x: math.log(1 + x * x) / math.log(2)),
     "total": (lambda x, y, z: numerics.total([x, y, z]), 3, lambda x, y, z: x + y + z),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -209,12 +209,29 @@ def test_tracer_notices_that_it_is_read(name: str) -> None:
 def test_tracer_computes_as_the_float_inside(x: float, y: float) -> None:
     a, b = Tracer(x), Tracer(y)
     for result, expected in [
-        (a + b, x + y), (a - y, x - y), (x - b, x - y), (a * 2, x * 2), (2 * a, x * 2), (-a, -x), (+a, x), (abs(a), abs(x)),
-        (a / (b * b + 1), x / (y * y + 1)), (1 / (b * b + 1), 1 / (y * y + 1)), (a**2, x**2), (a // 3, x // 3), (a % 3, x % 3),
-        (a > b, x > y), (a <= y, x <= y), (a == b, x == y), (a != b, x != y),
-        (np.float64(3) * a, 3 * x), (np.sqrt(a * a), abs(x)),
-        ((a > 1) & (b > 1), x > 1 and y > 1), ((a > 1) | (b > 1), x > 1 or y > 1), (~(a > 1), not x > 1),
-    ]:  # fmt: skip
+        (a + b, x + y),
+        (a - y, x - y),
+        (x - b, x - y),
+        (a * 2, x * 2),
+        (2 * a, x * 2),
+        (-a, -x),
+        (+a, x),
+        (abs(a), abs(x)),
+        (a / (b * b + 1), x / (y * y + 1)),
+        (1 / (b * b + 1), 1 / (y * y + 1)),
+        (a**2, x**2),
+        (a // 3, x // 3),
+        (a % 3, x % 3),
+        (a > b, x > y),
+        (a <= y, x <= y),
+        (a == b, x == y),
+        (a != b, x != y),
+        (np.float64(3) * a, 3 * x),
+        (np.sqrt(a * a), abs(x)),
+        ((a > 1) & (b > 1), x > 1 and y > 1),
+        ((a > 1) | (b > 1), x > 1 or y > 1),
+        (~(a > 1), not x > 1),
+    ]:
         assert isinstance(result, Tracer)
         assert traced(result) == pytest.approx(expected)
 

@@ -30,7 +30,7 @@ from genz.units import (
     format_si,
     is_quantity,
     parse,
-)  # fmt: skip  # isort: skip
+)  # isort: skip
 
 # Worked by hand.
 TABLE: list[tuple[str, Dimension, float]] = [
@@ -150,7 +150,7 @@ REFUSED: list[tuple[Any, Dimension, str]] = [
     (b"1 B/s", BANDWIDTH, "is not a bandwidth"),
     ("1 k$", MONEY, "unit"),
     ("1 MiW", POWER, "unit"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "dimension", "words"), REFUSED, ids=lambda v: v.name if isinstance(v, Dimension) else repr(v))
@@ -249,9 +249,15 @@ def test_a_unit_may_be_left_out_when_printing() -> None:
 
 
 COUNTS = [
-    (70.6e9, "70.6 B"), (1.03e12, "1.03 T"), (999_999, "1 M"), (7_241_732_096, "7.242 B"), (124e6, "124 M"), (999, "999"),
-    (-2e9, "-2 B"), (0, "0"),
-]  # fmt: skip
+    (70.6e9, "70.6 B"),
+    (1.03e12, "1.03 T"),
+    (999_999, "1 M"),
+    (7_241_732_096, "7.242 B"),
+    (124e6, "124 M"),
+    (999, "999"),
+    (-2e9, "-2 B"),
+    (0, "0"),
+]
 
 
 @pytest.mark.parametrize(("value", "text"), COUNTS, ids=[row[1] for row in COUNTS])

@@ -91,9 +91,23 @@ for _name, _logical in (("and", np.logical_and), ("or", np.logical_or), ("xor", 
     setattr(Tracer, f"__{_name}__", _binary(_logical))
     setattr(Tracer, f"__r{_name}__", _binary(_logical, swapped=True))
 for _name in (
-    "bool", "float", "int", "complex", "index", "len", "iter", "contains", "getitem", "hash", "round", "trunc", "floor", "ceil",
-    "array", "format",
-):  # fmt: skip
+    "bool",
+    "float",
+    "int",
+    "complex",
+    "index",
+    "len",
+    "iter",
+    "contains",
+    "getitem",
+    "hash",
+    "round",
+    "trunc",
+    "floor",
+    "ceil",
+    "array",
+    "format",
+):
     setattr(Tracer, f"__{_name}__", _refuses(f"__{_name}__"))
 
 

@@ -74,9 +74,11 @@ class Spec(Frozen):
         if cls.kind not in raw and "name" not in raw:
             others = [kind for kind in KINDS if kind in raw]
             raise SpecError(
-                f"{path}: the key {cls.kind!r} is missing", field=cls.kind, allowed="a name",
+                f"{path}: the key {cls.kind!r} is missing",
+                field=cls.kind,
+                allowed="a name",
                 hint=f"its key {others[0]!r} is that of another kind of specification" if others else None,
-            )  # fmt: skip
+            )
         if cls.kind in raw and "name" not in raw:
             raw = {"name": raw.pop(cls.kind), **raw}
         return cls.from_mapping(raw, origin=str(path))
@@ -96,8 +98,10 @@ def read_text(path: Path, *, max_bytes: int = MAX_SPEC_BYTES) -> str:
     if status.st_size > max_bytes:
         raise SpecError(
             f"{path} has {status.st_size:,} bytes, too many for a specification",
-            field="path", value=path, allowed=f"at most {max_bytes:,} bytes",
-        )  # fmt: skip
+            field="path",
+            value=path,
+            allowed=f"at most {max_bytes:,} bytes",
+        )
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -198,11 +202,14 @@ def split_provenance(raw: dict[str, Any], *, origin: str) -> tuple[dict[str, Any
             what = f"source {shown(missing[0])} is not among 'sources'" if missing else "has no source"
             close = nearest(str(missing[0]), sources) if missing else []
             raise SpecError(
-                f"{origin}: {path} {what}", field=path, value=missing[0] if missing else None,
+                f"{origin}: {path} {what}",
+                field=path,
+                value=missing[0] if missing else None,
                 allowed="a key of 'sources': " + (", ".join(sources) or "none is given"),
-                hint=f"did you mean {close[0]!r}?" if close else
-                "name it with 'source:' in the section, or write the figure as {value: ..., source: ...}",
-            )  # fmt: skip
+                hint=f"did you mean {close[0]!r}?"
+                if close
+                else "name it with 'source:' in the section, or write the figure as {value: ..., source: ...}",
+            )
         found[path] = Provenance("; ".join(sources[k] for k in listed), estimate, note)
 
     def typed(node: dict[str, Any], key: str, path: str, default: Any) -> Any:

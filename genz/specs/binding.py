@@ -51,7 +51,7 @@ def _replace(node: Any, parts: list[str], value: Any, path: str, field: FieldInf
         if not head.isdigit() or int(head) >= len(node):
             raise _no_such(path, head, [str(i) for i in range(len(node))])
         index = int(head)
-        return (*node[:index], _replace(node[index], rest, value, path, None), *node[index + 1 :])
+        return (*node[:index], _replace(node[index], rest, value, path, field), *node[index + 1 :])
     raise _no_such(path, head, [])
 
 
@@ -59,9 +59,11 @@ def _no_such(path: str, part: str, known: list[str]) -> InvalidValueError:
     close = nearest(part, known)
     return InvalidValueError(
         f"there is no figure {path!r}: {part!r} is not found",
-        field=path, value=part, allowed=", ".join(known) or None,
+        field=path,
+        value=part,
+        allowed=", ".join(known) or None,
         hint=f"did you mean {close[0]!r}?" if close else None,
-    )  # fmt: skip
+    )
 
 
 def _checked(old: Any, value: Any, path: str, field: FieldInfo | None) -> Any:
@@ -75,9 +77,11 @@ def _checked(old: Any, value: Any, path: str, field: FieldInfo | None) -> Any:
     for description, holds in _constraints(field):
         if not bool(np.all(holds(array))):
             raise InvalidValueError(
-                f"{path}: {shown(value)} is not allowed, every value must be {description}", field=path, value=value,
+                f"{path}: {shown(value)} is not allowed, every value must be {description}",
+                field=path,
+                value=value,
                 allowed=description,
-            )  # fmt: skip
+            )
     if array.ndim:
         return array
     return int(array) if _takes(int, field) else float(array)
@@ -96,9 +100,11 @@ def _numbers(value: Any, path: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         array = np.asarray(None)
     if array.dtype.kind not in "iuf":
         raise InvalidValueError(
-            f"{path}: {shown(value)} is not a number or an array of numbers", field=path, value=value,
+            f"{path}: {shown(value)} is not a number or an array of numbers",
+            field=path,
+            value=value,
             allowed="a number, an array of numbers or a symbol, in SI units",
-        )  # fmt: skip
+        )
     return array.astype(float)
 
 

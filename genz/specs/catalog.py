@@ -54,8 +54,12 @@ def roots() -> tuple[Path, ...]:
     own = [_path("GENZ_SPECS", part) for part in os.environ.get("GENZ_SPECS", "").split(os.pathsep) if part]
     for folder in own:
         if not _is_folder(folder):
-            raise SpecError(f"GENZ_SPECS: {shown(str(folder))} is no folder", field="GENZ_SPECS", value=str(folder),
-                            allowed="folders that hold hardware_specs, model_specs or workload_specs")  # fmt: skip
+            raise SpecError(
+                f"GENZ_SPECS: {shown(str(folder))} is no folder",
+                field="GENZ_SPECS",
+                value=str(folder),
+                allowed="folders that hold hardware_specs, model_specs or workload_specs",
+            )
     return (*own, shipped)
 
 
@@ -116,18 +120,25 @@ def _find(kind: str, name: str) -> Path:
 
 
 _LISTING = {
-    "chip": "hardware", "platform": "hardware", "engine": "engines", "technology": "show", "model": "models",
-    "use_case": "use-cases", "precision": "precisions",
-}  # fmt: skip
+    "chip": "hardware",
+    "platform": "hardware",
+    "engine": "engines",
+    "technology": "show",
+    "model": "models",
+    "use_case": "use-cases",
+    "precision": "precisions",
+}
 
 
 def _check_name(kind: str, name: Any) -> None:
     """Raise `InvalidValueError` for what can be neither a name nor a path."""
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise InvalidValueError(
-            f"{kind}: {shown(name)} is not a name", field=kind, value=name,
+            f"{kind}: {shown(name)} is not a name",
+            field=kind,
+            value=name,
             allowed=f"a name that 'genz {_LISTING[kind]}' lists, or a path",
-        )  # fmt: skip
+        )
 
 
 def looks_like_path(name: str) -> bool:
@@ -246,9 +257,11 @@ def _parameter_count(sizes: dict[str, Any], key: str, path: Path) -> float:
     if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 < size < MAX_PARAMETERS:
         field = f"published_parameters.{key}"
         raise SpecError(
-            f"{path}: {field} = {shown(size)} is not allowed", field=field, value=size,
+            f"{path}: {field} = {shown(size)} is not allowed",
+            field=field,
+            value=size,
             allowed=f"a number above 0 and below {MAX_PARAMETERS:g}",
-        )  # fmt: skip
+        )
     return float(size)
 
 
@@ -257,9 +270,11 @@ def _published(sizes: Any, provenance: dict[str, Any], path: Path) -> PublishedS
         return None
     if not isinstance(sizes, dict) or not {"total"} <= set(sizes) <= {"total", "active"}:
         raise SpecError(
-            f"{path}: published_parameters = {shown(sizes)} is not allowed", field="published_parameters", value=sizes,
+            f"{path}: published_parameters = {shown(sizes)} is not allowed",
+            field="published_parameters",
+            value=sizes,
             allowed="a mapping of total and, if it differs, active",
-        )  # fmt: skip
+        )
     total = _parameter_count(sizes, "total", path)
     active = _parameter_count(sizes, "active", path) if sizes.get("active") is not None else None
     origin = provenance.get("published_parameters.total")
@@ -283,8 +298,12 @@ def platform(name: str) -> Platform:
         if normalise(name) not in known and _MISCOUNTED.match(name):
             raise _bad_count(name)
         if normalise(name) not in known:
-            raise unknown_name("platform", name, {*known, *files("platform"), *_aliases("platform")},
-                               hint="'genz hardware' lists them; several chips are written '8x h100-sxm'")  # fmt: skip
+            raise unknown_name(
+                "platform",
+                name,
+                {*known, *files("platform"), *_aliases("platform")},
+                hint="'genz hardware' lists them; several chips are written '8x h100-sxm'",
+            )
         return platform_of(chip(name), 1)
     if len(counted.group(1)) > len(str(MAX_DEVICES)):
         raise _bad_count(name)
@@ -293,9 +312,11 @@ def platform(name: str) -> Platform:
 
 def _bad_count(value: Any) -> InvalidValueError:
     return InvalidValueError(
-        f"devices: {shown(value)} is not a number of devices", field="devices", value=value,
+        f"devices: {shown(value)} is not a number of devices",
+        field="devices",
+        value=value,
         allowed=f"a whole number from 1 to {MAX_DEVICES:,}, as in '8x h100-sxm'",
-    )  # fmt: skip
+    )
 
 
 def platform_of(spec: Chip, devices: int) -> Platform:
@@ -305,22 +326,36 @@ def platform_of(spec: Chip, devices: int) -> Platform:
     link = spec.links.get("scale_up")
     if devices > 1 and link is None:
         raise InvalidValueError(
-            f"devices: {devices} of {spec.name} make no platform, as it has no scale-up link", field="devices", value=devices,
+            f"devices: {devices} of {spec.name} make no platform, as it has no scale-up link",
+            field="devices",
+            value=devices,
             allowed="1",
-        )  # fmt: skip
+        )
     if link is not None and devices > link.domain:
         raise InvalidValueError(
-            f"devices: {devices} of {spec.name} are more than its scale-up link joins", field="devices", value=devices,
+            f"devices: {devices} of {spec.name} are more than its scale-up link joins",
+            field="devices",
+            value=devices,
             allowed=f"1 to {link.domain}",
-        )  # fmt: skip
+        )
     network: tuple[NetworkDimension, ...] = ()
     if link is not None and devices > 1:
         shape = even_shape(devices, link.torus_dimensions) if link.topology == "torus" else None
-        network = (NetworkDimension(link="scale_up", topology=link.topology, size=devices, shape=shape, bandwidth=link.bandwidth,
-                                    latency=link.latency, technology=link.technology),)  # fmt: skip
+        network = (
+            NetworkDimension(
+                link="scale_up",
+                topology=link.topology,
+                size=devices,
+                shape=shape,
+                bandwidth=link.bandwidth,
+                latency=link.latency,
+                technology=link.technology,
+            ),
+        )
     name = spec.name if devices == 1 else f"{devices}x {spec.name}"
-    return Platform(name=name, title=spec.title, chip=spec, devices=devices, network=network,
-                    technologies=_technologies(spec, network))  # fmt: skip
+    return Platform(
+        name=name, title=spec.title, chip=spec, devices=devices, network=network, technologies=_technologies(spec, network)
+    )
 
 
 def even_shape(size: int, dimensions: int) -> tuple[int, ...]:

@@ -38,8 +38,9 @@ class Config:
             if default is None:
                 close = nearest(name, [key for key in self.raw if key not in names])
                 hint = f"the nearest key in it is {close[0]!r}" if close else None
-                raise SpecError(f"{self.origin}: the key {name!r} is missing", field=name, allowed="one of " + ", ".join(names),
-                                hint=hint)  # fmt: skip
+                raise SpecError(
+                    f"{self.origin}: the key {name!r} is missing", field=name, allowed="one of " + ", ".join(names), hint=hint
+                )
             return default
         if isinstance(value, float) and value.is_integer():
             value = int(value)

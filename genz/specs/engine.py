@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from genz.specs.base import Frozen, Spec
-from genz.specs.quantities import CapacityOrZero, Count, Duration, PositiveFraction
+from genz.specs.quantities import CapacityOrZero, Count, Duration, Fraction, PositiveFraction
 
 FusableOperator = Literal[
     "attention",  # scores stay on the chip (FlashAttention)
@@ -37,6 +37,7 @@ class Efficiency(Frozen):
     compute: PositiveFraction
     memory: PositiveFraction
     network: PositiveFraction
+    overlap: Fraction = Field(0.0, description="share of an exchange that runs behind other work")
 
 
 class EngineMemory(Frozen):

@@ -26,7 +26,7 @@ from genz.specs.quantities import (
     PriceRate,
     Watts,
     WattsOrZero,
-)  # fmt: skip
+)
 
 
 def _check_data_types(field: str, rates: Iterable[str], *others: str) -> None:
@@ -60,7 +60,7 @@ class Link(Frozen):
     latency: Duration = Field(description="one message between two devices, software included [s]")
     domain: Count = Field(1, description="largest number of devices joined by it")
     topology: Literal["switch", "fully_connected", "ring", "torus", "bus"] = "switch"
-    torus_dimensions: int = Field(2, ge=1, le=3, description="of a torus: in how many directions it closes")
+    torus_dimensions: int = Field(2, ge=1, le=3, strict=True, description="of a torus: in how many directions it closes")
     technology: str | None = Field(None, description="technology file that gives its energy per byte")
 
 
@@ -153,6 +153,13 @@ class Host(Frozen):
     power: WattsOrZero = Field(0.0, description="CPUs, memory, fans and NICs, shared by the devices [W]")
 
 
+class StorageTier(Frozen):
+    """Memory beyond the devices: the host's, on CXL, or on solid-state drives."""
+
+    capacity: Capacity = Field(description="of the whole platform [B]")
+    bandwidth: Bandwidth = Field(description="to each device, all of them reading at once [B/s]")
+
+
 class NetworkDimension(Frozen):
     """One dimension of a platform's network, innermost first.
 
@@ -167,7 +174,14 @@ class NetworkDimension(Frozen):
     bandwidth: Bandwidth = Field(description="per device and direction, all of its links in this dimension together [B/s]")
     latency: Duration = Field(description="one message between neighbours, software included [s]")
     message_overhead: Duration = Field(0.0, description="what each further message of a device costs its sender [s]")
-    oversubscription: float = Field(1.0, ge=1, description="of a fat tree: bandwidth into its leaves over that out of them")
+    oversubscription: float = Field(
+        1.0,
+        ge=1,
+        allow_inf_nan=False,
+        strict=True,
+        description="of a fat tree: bandwidth into its leaves over that out of them",
+    )
+    leaf: Count | None = Field(None, description="of a fat tree: devices under a leaf switch; if left out, each has its own")
     in_network_reduction: bool = Field(False, description="switches add up what passes them (NVLS, SHARP)")
     technology: str | None = Field(None, description="technology file that gives its energy per byte")
 
@@ -179,6 +193,8 @@ class NetworkDimension(Frozen):
             raise ValueError(f"size = {self.size} is not the product of shape = {list(self.shape)}")
         if self.oversubscription > 1 and self.topology != "fat_tree":
             raise ValueError("only a fat tree is oversubscribed")
+        if self.leaf is not None and self.topology != "fat_tree":
+            raise ValueError("only a fat tree has a leaf")
         return self
 
 
@@ -191,6 +207,9 @@ class Platform(Spec):
     devices: Count
     network: tuple[NetworkDimension, ...] = ()
     host: Host | None = None
+    storage: dict[str, StorageTier] = Field(
+        default={}, description="memory beyond the devices and the host, such as 'cxl' or 'ssd'"
+    )
     technologies: dict[str, Technology] = Field(default={}, description="energy constants that chip and network refer to")
 
     @model_validator(mode="after")
@@ -199,6 +218,11 @@ class Platform(Spec):
         if self.devices % joined:
             raise ValueError(f"devices = {self.devices} is no multiple of the {joined} devices that the network joins")
         return self
+
+    @property
+    def joined_devices(self) -> int:
+        """Devices that the whole network joins."""
+        return math.prod(dimension.size for dimension in self.network)
 
     @property
     def scale_up_size(self) -> int:

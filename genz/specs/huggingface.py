@@ -60,17 +60,21 @@ def model_from_config(
 ) -> ModelSpec:
     """Build a model from the keys of a `config.json`.
 
-    `treat_as` reads it as another `model_type`; `described` is passed on to `ModelSpec` (title,
-    aliases, sources). Raises `SpecError` with the key at fault.
+    `treat_as` reads it as another `model_type`, or the text part of a multimodal one where it has that type;
+    `described` is passed on to `ModelSpec` (title, aliases, sources). Raises `SpecError` with the key at fault.
     """
     origin = origin or name
     model_type = treat_as or raw.get("model_type")
     if not isinstance(model_type, str):
         problem = "there is no 'model_type'" if model_type is None else f"model_type = {shown(model_type)} is not a text"
         raise SpecError(
-            f"{origin}: {problem}, so this is not the config.json of a model", field="model_type", value=model_type,
-            allowed=", ".join(sorted(READERS)), hint=_what_it_looks_like(raw),
-        )  # fmt: skip
+            f"{origin}: {problem}, so this is not the config.json of a model",
+            field="model_type",
+            value=model_type,
+            allowed=", ".join(sorted(READERS)),
+            hint=_what_it_looks_like(raw),
+        )
+    raw = _text_part(raw, treat_as)
     config = Config(raw, origin=origin)
     layers, embedding = read_layers(config, model_type)
     precision = (
@@ -101,9 +105,10 @@ def _check_stored_bytes(model: ModelSpec, origin: str) -> None:
     if stored is not None and not MIN_STORED_WIDTH * model.parameters <= stored <= MAX_STORED_WIDTH * model.parameters:
         raise SpecError(
             f"{origin}: its weight files hold {shown(stored)} bytes for {model.parameters} parameters",
-            field="weight files", value=stored,
+            field="weight files",
+            value=stored,
             allowed=f"{MIN_STORED_WIDTH:g} to {MAX_STORED_WIDTH:g} bytes a parameter",
-        )  # fmt: skip
+        )
 
 
 def _dtype(config: Config, default: str) -> str:
@@ -113,6 +118,15 @@ def _dtype(config: Config, default: str) -> str:
         raise SpecError(
             f"{config.origin}: {error.message}", field="torch_dtype", value=error.value, allowed=error.allowed, hint=error.hint
         ) from None
+
+
+def _text_part(raw: dict[str, Any], treat_as: str | None) -> dict[str, Any]:
+    """The text model of a multimodal configuration, where that is what it shall be read as."""
+    part = raw.get("text_config")
+    if treat_as is None or not isinstance(part, dict) or part.get("model_type") != treat_as:
+        return raw
+    inherited = {key: raw[key] for key in ("torch_dtype", "dtype", "quantization_config", "tie_word_embeddings") if key in raw}
+    return {**inherited, **part}
 
 
 def _default_context(model_type: str) -> int | None:

@@ -48,9 +48,18 @@ DATA_TYPES: dict[str, Format] = {
 }
 
 _SPELLINGS = {
-    "float64": "fp64", "double": "fp64", "float32": "fp32", "float": "fp32", "bfloat16": "bf16", "float16": "fp16",
-    "half": "fp16", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "float8_e4m3fn": "fp8", "fp8-e4m3": "fp8",
-}  # fmt: skip
+    "float64": "fp64",
+    "double": "fp64",
+    "float32": "fp32",
+    "float": "fp32",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "fp8_e4m3": "fp8",
+    "fp8_e5m2": "fp8",
+    "float8_e4m3fn": "fp8",
+    "fp8-e4m3": "fp8",
+}
 
 
 def data_type(name: str, *, field: str = "data type", allowed: Iterable[str] = tuple(DATA_TYPES)) -> str:
@@ -167,10 +176,12 @@ def settle(
             emulation = base if base in types else _computable_base(model_type, types)
             raise UnsupportedError(
                 f"precision {precision.name!r} computes in {needed}, which {chip_name} does not",
-                field="precision", value=precision.name, allowed="computed by this chip: " + ", ".join(types),
+                field="precision",
+                value=precision.name,
+                allowed="computed by this chip: " + ", ".join(types),
                 hint=f"it would be emulated in {emulation}: ask for {emulation!r}, or for a weight-only precision "
                 "such as 'w8a16' or 'w4a16'",
-            )  # fmt: skip
+            )
     return widths
 
 

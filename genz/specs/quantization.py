@@ -31,9 +31,15 @@ def precision_from_config(raw: dict[str, Any], *, origin: str) -> Precision | No
     if method is None and isinstance(settings.get("quantization"), dict):
         return precision_from_modelopt(settings, origin=origin)
     readers = {
-        "fp8": _fp8, "fbgemm_fp8": _fp8, "awq": _grouped_integers, "gptq": _grouped_integers, "mxfp4": _mxfp4,
-        "compressed-tensors": _compressed_tensors, "bitsandbytes": _bitsandbytes, "modelopt": _modelopt_inline,
-    }  # fmt: skip
+        "fp8": _fp8,
+        "fbgemm_fp8": _fp8,
+        "awq": _grouped_integers,
+        "gptq": _grouped_integers,
+        "mxfp4": _mxfp4,
+        "compressed-tensors": _compressed_tensors,
+        "bitsandbytes": _bitsandbytes,
+        "modelopt": _modelopt_inline,
+    }
     return _chosen(readers, method, "quantization_config.quant_method", origin)(settings, origin)
 
 

@@ -72,7 +72,10 @@ def _safetensors_bytes(file: BinaryIO) -> int:
     (length,) = struct.unpack("<Q", file.read(8))
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"a header of {length} bytes")
-    header = json.loads(file.read(length))
+    text = file.read(length)
+    if len(text) < length:
+        raise ValueError("it ends before its header does")
+    header = json.loads(text)
     if not isinstance(header, dict):
         raise ValueError("not a safetensors file")
     return sum(_safetensor_bytes(name, entry) for name, entry in header.items() if name != "__metadata__")

@@ -63,9 +63,11 @@ class Workload:
         check_count(self.cached_tokens, "cached_tokens", least=0)
         if not is_symbolic(self.cached_tokens, self.input_tokens) and not every(self.cached_tokens < self.input_tokens):
             raise InvalidValueError(
-                f"cached_tokens: {self.cached_tokens} leaves no prompt token to process", field="cached_tokens",
-                value=self.cached_tokens, allowed=f"0 to {self.input_tokens - 1}: the last token must be processed",
-            )  # fmt: skip
+                f"cached_tokens: {self.cached_tokens} leaves no prompt token to process",
+                field="cached_tokens",
+                value=self.cached_tokens,
+                allowed=f"0 to {self.input_tokens - 1}: the last token must be processed",
+            )
 
 
 MAX_COUNT = 10**12
@@ -82,6 +84,8 @@ def check_count(value: Number, field: str, *, least: int, most: int = MAX_COUNT)
         valid = False
     if not valid:
         raise InvalidValueError(
-            f"{field}: {shown(value)} is not allowed", field=field, value=value,
+            f"{field}: {shown(value)} is not allowed",
+            field=field,
+            value=value,
             allowed=f"a whole number of at least {least}" + (f" and at most {most}" if most != MAX_COUNT else ""),
-        )  # fmt: skip
+        )

@@ -25,8 +25,10 @@ def read_layers(config: Config, model_type: str) -> tuple[tuple[Layer, ...], Emb
         close = nearest(model_type, READERS)
         suggestion = f"the nearest is {close[0]!r}; " if close else ""
         raise SpecError(
-            f"{config.origin}: model_type {model_type!r} is not supported", field="model_type", value=model_type,
+            f"{config.origin}: model_type {model_type!r} is not supported",
+            field="model_type",
+            value=model_type,
             allowed=", ".join(sorted(READERS)),
             hint=f"{suggestion}if it has the same shape as one of them, say so with '--as {close[0] if close else 'llama'}'",
-        )  # fmt: skip
+        )
     return reader(Config({**DEFAULTS.get(model_type, {}), **config.raw}, origin=config.origin))

@@ -9,8 +9,13 @@ from __future__ import annotations
 from genz.specs.config import Config
 from genz.specs.layers import Attention, Embedding, FeedForward, Layer, Linear
 from genz.specs.readers.shared import (
-    Reader, attention, feed_forward, root_mean_square_embedding, root_mean_square_layer, windows_by_layer,
-)  # fmt: skip
+    Reader,
+    attention,
+    feed_forward,
+    root_mean_square_embedding,
+    root_mean_square_layer,
+    windows_by_layer,
+)
 
 Built = tuple[tuple[Layer, ...], Embedding]
 # OPT's position table starts with two rows that no position uses.
@@ -106,13 +111,18 @@ def gpt2(config: Config) -> Built:
     layer = Layer(
         attention(config, qkv_bias=True, output_bias=True, rope=False),
         FeedForward(hidden, intermediate, gated=False, bias=True),
-        hidden, norms=2, norm_parameters=2 * hidden,
-    )  # fmt: skip
+        hidden,
+        norms=2,
+        norm_parameters=2 * hidden,
+    )
     embedding = Embedding(
-        vocabulary=config.vocabulary(), width=hidden, hidden=hidden,
+        vocabulary=config.vocabulary(),
+        width=hidden,
+        hidden=hidden,
         positions=config.count("n_positions", "max_position_embeddings", default=1024),
-        tied=config.flag("tie_word_embeddings", default=True), final_norm_parameters=2 * hidden,
-    )  # fmt: skip
+        tied=config.flag("tie_word_embeddings", default=True),
+        final_norm_parameters=2 * hidden,
+    )
     return (layer,) * config.layers, embedding
 
 
@@ -124,22 +134,28 @@ def opt(config: Config) -> Built:
     layer = Layer(
         attention(config, qkv_bias=bias, output_bias=bias, rope=False),
         FeedForward(hidden, config.count("ffn_dim", "intermediate_size"), gated=False, bias=bias),
-        hidden, norms=2, norm_parameters=norm,
-    )  # fmt: skip
+        hidden,
+        norms=2,
+        norm_parameters=norm,
+    )
     width = config.count("word_embed_proj_dim", default=hidden)
     projections = (
-        () if width == hidden else (Linear("project_in", width, hidden, quantised=False),
-                                    Linear("project_out", hidden, width, quantised=False))
-    )  # fmt: skip
+        ()
+        if width == hidden
+        else (Linear("project_in", width, hidden, quantised=False), Linear("project_out", hidden, width, quantised=False))
+    )
     has_final_norm = config.flag("do_layer_norm_before", default=True) and not config.flag(
         "_remove_final_layer_norm", default=False
     )
     embedding = Embedding(
-        vocabulary=config.vocabulary(), width=width, hidden=hidden,
+        vocabulary=config.vocabulary(),
+        width=width,
+        hidden=hidden,
         positions=config.count("max_position_embeddings", default=2048) + OPT_POSITION_OFFSET,
-        tied=config.flag("tie_word_embeddings", default=True), final_norm_parameters=norm if has_final_norm else 0,
+        tied=config.flag("tie_word_embeddings", default=True),
+        final_norm_parameters=norm if has_final_norm else 0,
         projections=projections,
-    )  # fmt: skip
+    )
     return (layer,) * config.layers, embedding
 
 
@@ -153,22 +169,42 @@ def falcon(config: Config) -> Built:
     parallel = grouped or config.flag("parallel_attn", default=True)
     norms = config.count("num_ln_in_parallel_attn", default=2) if grouped else 1 if parallel else 2
     mixer = Attention(
-        hidden=hidden, heads=heads, kv_heads=kv_heads, head_dim=config.head_dim(), qkv_bias=bias, output_bias=bias,
+        hidden=hidden,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=config.head_dim(),
+        qkv_bias=bias,
+        output_bias=bias,
         rope=not config.flag("alibi", default=False),
-    )  # fmt: skip
+    )
     intermediate = config.count("ffn_hidden_size", default=4 * hidden)
     layer = Layer(
-        mixer, FeedForward(hidden, intermediate, gated=False, bias=bias), hidden,
-        norms=norms, norm_parameters=2 * hidden, parallel=parallel,
-    )  # fmt: skip
+        mixer,
+        FeedForward(hidden, intermediate, gated=False, bias=bias),
+        hidden,
+        norms=norms,
+        norm_parameters=2 * hidden,
+        parallel=parallel,
+    )
     embedding = Embedding(
-        vocabulary=config.vocabulary(), width=hidden, hidden=hidden,
-        tied=config.flag("tie_word_embeddings", default=True), final_norm_parameters=2 * hidden,
-    )  # fmt: skip
+        vocabulary=config.vocabulary(),
+        width=hidden,
+        hidden=hidden,
+        tied=config.flag("tie_word_embeddings", default=True),
+        final_norm_parameters=2 * hidden,
+    )
     return (layer,) * config.layers, embedding
 
 
 READERS: dict[str, Reader] = {
-    "llama": llama, "mistral": mistral, "qwen2": qwen2, "qwen3": qwen3, "phi3": phi3, "gemma2": gemma2,
-    "gemma3_text": gemma3_text, "gpt2": gpt2, "opt": opt, "falcon": falcon,
-}  # fmt: skip
+    "llama": llama,
+    "mistral": mistral,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+    "phi3": phi3,
+    "gemma2": gemma2,
+    "gemma3_text": gemma3_text,
+    "gpt2": gpt2,
+    "opt": opt,
+    "falcon": falcon,
+}

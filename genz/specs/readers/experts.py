@@ -8,8 +8,13 @@ from __future__ import annotations
 from genz.specs.config import Config
 from genz.specs.layers import Attention, Embedding, FeedForward, LatentAttention, Layer, MixtureOfExperts
 from genz.specs.readers.shared import (
-    Reader, attention, feed_forward, root_mean_square_embedding, root_mean_square_layer, windows_by_layer,
-)  # fmt: skip
+    Reader,
+    attention,
+    feed_forward,
+    root_mean_square_embedding,
+    root_mean_square_layer,
+    windows_by_layer,
+)
 
 Built = tuple[tuple[Layer, ...], Embedding]
 
@@ -23,11 +28,12 @@ def _mixture(
     shared: FeedForward | None = None,
     shared_gate: bool = False,
     top_k_default: int | None = None,
+    groups_per_token: int | None = None,
 ) -> MixtureOfExperts:
     top_k = config.count("num_experts_per_tok", "num_experts_per_token", default=top_k_default)
     if top_k > experts:
         raise config.error("num_experts_per_tok", top_k, f"at most the number of experts, {experts}")
-    return MixtureOfExperts(config.hidden, experts, top_k, expert, router_bias, shared, shared_gate)
+    return MixtureOfExperts(config.hidden, experts, top_k, expert, router_bias, shared, shared_gate, groups_per_token)
 
 
 def mixtral(config: Config) -> Built:
@@ -69,9 +75,10 @@ def qwen3_moe(config: Config) -> Built:
     bias = config.flag("attention_bias", default=False)
     mixer = attention(config, window=window or None, qkv_bias=bias, output_bias=bias, query_key_norm=True)
     mixture = _mixture(
-        config, FeedForward(config.hidden, config.count("moe_intermediate_size")),
+        config,
+        FeedForward(config.hidden, config.count("moe_intermediate_size")),
         experts=config.count("num_experts", "num_local_experts"),
-    )  # fmt: skip
+    )
     layers = tuple(
         root_mean_square_layer(config, mixer, mixture if sparse else feed_forward(config)) for sparse in _sparse_layers(config)
     )
@@ -111,16 +118,26 @@ def llama4_text(config: Config) -> Built:
     sparse = frozenset(range(step - 1, count, step)) if listed is None else config.indices("moe_layers", below=count)
     inner = config.count("intermediate_size")
     mixture = _mixture(
-        config, FeedForward(config.hidden, inner), experts=config.count("num_local_experts"),
-        shared=FeedForward(config.hidden, inner), top_k_default=1,
-    )  # fmt: skip
+        config,
+        FeedForward(config.hidden, inner),
+        experts=config.count("num_local_experts"),
+        shared=FeedForward(config.hidden, inner),
+        top_k_default=1,
+    )
     dense = FeedForward(config.hidden, config.count("intermediate_size_mlp", default=inner))
     layers = []
     for i, (chunk, rope) in enumerate(_llama4_attention(config)):
         mixer = Attention(
-            hidden=config.hidden, heads=config.heads, kv_heads=config.kv_heads, head_dim=config.head_dim(), chunk=chunk,
-            qkv_bias=bias, output_bias=bias, normalises_queries=normalised and rope, rope=rope,
-        )  # fmt: skip
+            hidden=config.hidden,
+            heads=config.heads,
+            kv_heads=config.kv_heads,
+            head_dim=config.head_dim(),
+            chunk=chunk,
+            qkv_bias=bias,
+            output_bias=bias,
+            normalises_queries=normalised and rope,
+            rope=rope,
+        )
         layers.append(root_mean_square_layer(config, mixer, mixture if i in sparse else dense))
     return tuple(layers), root_mean_square_embedding(config, tied=False)
 
@@ -156,17 +173,24 @@ def _deepseek(config: Config, *, bias: bool) -> Built:
     """Latent attention, dense layers first, then mixtures with shared experts."""
     hidden, count = config.hidden, config.layers
     mixer = LatentAttention(
-        hidden=hidden, heads=config.heads, query_rank=config.optional_count("q_lora_rank"),
-        latent_rank=config.count("kv_lora_rank"), nope_dim=config.count("qk_nope_head_dim"),
-        rope_dim=config.count("qk_rope_head_dim"), value_dim=config.count("v_head_dim"),
+        hidden=hidden,
+        heads=config.heads,
+        query_rank=config.optional_count("q_lora_rank"),
+        latent_rank=config.count("kv_lora_rank"),
+        nope_dim=config.count("qk_nope_head_dim"),
+        rope_dim=config.count("qk_rope_head_dim"),
+        value_dim=config.count("v_head_dim"),
         bias=config.flag("attention_bias", default=False),
-    )  # fmt: skip
+    )
     inner = config.count("moe_intermediate_size")
     shared = config.count("n_shared_experts", default=0, least=0)
     mixture = _mixture(
-        config, FeedForward(hidden, inner), experts=config.count("n_routed_experts"),
+        config,
+        FeedForward(hidden, inner),
+        experts=config.count("n_routed_experts"),
         shared=FeedForward(hidden, inner * shared, bias=bias) if shared else None,
-    )  # fmt: skip
+        groups_per_token=config.optional_count("topk_group") if (config.optional_count("n_group") or 1) > 1 else None,
+    )
     first_sparse = config.count("first_k_dense_replace", default=0, least=0)
     if config.count("moe_layer_freq", default=1) != 1:
         raise config.error("moe_layer_freq", config.raw["moe_layer_freq"], "1")
@@ -178,6 +202,11 @@ def _deepseek(config: Config, *, bias: bool) -> Built:
 
 
 READERS: dict[str, Reader] = {
-    "mixtral": mixtral, "qwen2_moe": qwen2_moe, "qwen3_moe": qwen3_moe, "gpt_oss": gpt_oss, "llama4_text": llama4_text,
-    "deepseek_v2": deepseek_v2, "deepseek_v3": deepseek_v3,
-}  # fmt: skip
+    "mixtral": mixtral,
+    "qwen2_moe": qwen2_moe,
+    "qwen3_moe": qwen3_moe,
+    "gpt_oss": gpt_oss,
+    "llama4_text": llama4_text,
+    "deepseek_v2": deepseek_v2,
+    "deepseek_v3": deepseek_v3,
+}

@@ -43,10 +43,19 @@ def attention(
     """Attention from the usual keys, with norms over each head's queries and keys where asked."""
     width = config.head_dim(default=head_dim)
     return Attention(
-        hidden=config.hidden, heads=config.heads, kv_heads=config.kv_heads, head_dim=width, window=window, chunk=chunk,
-        qkv_bias=qkv_bias, output_bias=output_bias, query_key_norm=2 * width if query_key_norm else 0,
-        normalises_queries=query_key_norm, sinks=sinks, rope=rope,
-    )  # fmt: skip
+        hidden=config.hidden,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        head_dim=width,
+        window=window,
+        chunk=chunk,
+        qkv_bias=qkv_bias,
+        output_bias=output_bias,
+        query_key_norm=2 * width if query_key_norm else 0,
+        normalises_queries=query_key_norm,
+        sinks=sinks,
+        rope=rope,
+    )
 
 
 def feed_forward(config: Config, *names: str, gated: bool = True, bias: bool = False) -> FeedForward:
@@ -62,9 +71,12 @@ def root_mean_square_layer(config: Config, token_mixer: object, channel_mixer: o
 def root_mean_square_embedding(config: Config, *, tied: bool, vocabulary: int | None = None) -> Embedding:
     """A token table, a final RMS norm and a head without bias; `tied` is the default of the architecture."""
     return Embedding(
-        vocabulary=config.vocabulary(vocabulary), width=config.hidden, hidden=config.hidden,
-        tied=config.flag("tie_word_embeddings", default=tied), final_norm_parameters=config.hidden,
-    )  # fmt: skip
+        vocabulary=config.vocabulary(vocabulary),
+        width=config.hidden,
+        hidden=config.hidden,
+        tied=config.flag("tie_word_embeddings", default=tied),
+        final_norm_parameters=config.hidden,
+    )
 
 
 def windows_by_layer(config: Config, default: Callable[[int], bool], *, window: int | None) -> list[int | None]:
