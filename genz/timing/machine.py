@@ -7,9 +7,10 @@ from typing import Literal
 
 from genz.numerics import Number, where
 from genz.operators.demand import Demand
+from genz.operators.exchange import TokenExchange
 from genz.specs.engine import Engine
-from genz.specs.hardware import NetworkDimension, Platform
-from genz.timing.network import collective_time
+from genz.specs.hardware import Platform
+from genz.timing.network import Span, collective_time, exchange_time, span
 
 Fidelity = Literal["roofline", "engine"]
 FIDELITIES: tuple[Fidelity, ...] = ("roofline", "engine")
@@ -81,17 +82,20 @@ class Machine:
             matrix = demand.matrix_flops / (chip.multiply_rate(demand.matrix_type) * self.compute_efficiency)
         vector = demand.vector_flops / (chip.vector_flops[VECTOR_TYPE] * self.compute_efficiency)
         efficiency = self.memory_efficiency
-        memory = [
-            moved / (level.bandwidth * efficiency) for moved, level in zip(crossing, chip.memory.values(), strict=True)
-        ]
+        memory = [moved / (level.bandwidth * efficiency) for moved, level in zip(crossing, chip.memory.values(), strict=True)]
         return (matrix, vector, *memory)
 
-    def collective(self, kind: str, message_bytes: Number, ranks: int) -> Number:
-        """Seconds of a collective over `ranks` of the scale-up domain."""
-        return collective_time(
-            kind, message_bytes, ranks=ranks, dimension=self.scale_up, efficiency=self.network_efficiency
-        )
+    def group(self, ranks: int, stride: int = 1) -> Span:
+        """Where `ranks` that lie `stride` apart stand in the network."""
+        return span(self.platform.network, ranks, stride)
 
-    @property
-    def scale_up(self) -> NetworkDimension:
-        return self.platform.network[0]
+    def collective(self, kind: str, message_bytes: Number, group: Span, exchange: TokenExchange | None = None) -> Number:
+        """Seconds that a device waits for a collective, or an exchange of tokens with their experts, over a group of ranks.
+
+        At `engine` fidelity the share of it that the engine overlaps with other work costs nothing.
+        """
+        if exchange is not None:
+            time = exchange_time(exchange, group, efficiency=self.network_efficiency)
+        else:
+            time = collective_time(kind, message_bytes, span=group, efficiency=self.network_efficiency)
+        return time * (1 - self.engine.efficiency.overlap) if self.has_overheads else time
