@@ -13,39 +13,97 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genz.errors import (
-        DoesNotFitError, GenZError, InvalidValueError, SpecError, UnitError, UnknownNameError, UnsupportedError,
-    )  # fmt: skip
+        DoesNotFitError,
+        GenZError,
+        InvalidValueError,
+        SpecError,
+        UnitError,
+        UnknownNameError,
+        UnsupportedError,
+    )
+    from genz.export import Launch, launch_for
+    from genz.inference.chunked import ChunkedPrefill, chunk_prefill, mixed_step
     from genz.inference.compare import compare
+    from genz.inference.disaggregated import Disaggregated, disaggregate, match_pools
     from genz.inference.evaluate import Outcome, evaluate
     from genz.inference.limits import critical_batch
     from genz.inference.predict import largest_batch, predict
     from genz.inference.prediction import Prediction
     from genz.inference.question import Question, settle_question
+    from genz.inference.speculative import SpeculativeOutcome, speculate
     from genz.specs.binding import bind
     from genz.specs.catalog import chip, engine, model, names, platform, precision, technology, use_case
+    from genz.specs.layouts import layouts
+    from genz.specs.parallelism import Parallelism
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "genz.errors": (
-        "DoesNotFitError", "GenZError", "InvalidValueError", "SpecError", "UnitError", "UnknownNameError", "UnsupportedError",
+        "DoesNotFitError",
+        "GenZError",
+        "InvalidValueError",
+        "SpecError",
+        "UnitError",
+        "UnknownNameError",
+        "UnsupportedError",
     ),
+    "genz.export": ("Launch", "launch_for"),
     "genz.inference.compare": ("compare",),
+    "genz.inference.chunked": ("ChunkedPrefill", "chunk_prefill", "mixed_step"),
+    "genz.inference.disaggregated": ("Disaggregated", "disaggregate", "match_pools"),
     "genz.inference.evaluate": ("Outcome", "evaluate"),
     "genz.inference.limits": ("critical_batch",),
     "genz.inference.predict": ("largest_batch", "predict"),
     "genz.inference.prediction": ("Prediction",),
     "genz.inference.question": ("Question", "settle_question"),
+    "genz.inference.speculative": ("SpeculativeOutcome", "speculate"),
     "genz.specs.binding": ("bind",),
     "genz.specs.catalog": ("chip", "engine", "model", "names", "platform", "precision", "technology", "use_case"),
-}  # fmt: skip
+    "genz.specs.layouts": ("layouts",),
+    "genz.specs.parallelism": ("Parallelism",),
+}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "DoesNotFitError", "GenZError", "InvalidValueError", "Outcome", "Prediction", "Question", "SpecError", "UnitError",
-    "UnknownNameError", "UnsupportedError", "bind", "chip", "compare", "critical_batch", "engine", "evaluate", "largest_batch",
-    "model", "names", "platform", "precision", "predict", "settle_question", "technology", "use_case",
-]  # fmt: skip
+    "ChunkedPrefill",
+    "Disaggregated",
+    "DoesNotFitError",
+    "GenZError",
+    "InvalidValueError",
+    "Launch",
+    "Outcome",
+    "Parallelism",
+    "Prediction",
+    "Question",
+    "SpecError",
+    "SpeculativeOutcome",
+    "UnitError",
+    "UnknownNameError",
+    "UnsupportedError",
+    "bind",
+    "chip",
+    "chunk_prefill",
+    "compare",
+    "critical_batch",
+    "disaggregate",
+    "engine",
+    "evaluate",
+    "largest_batch",
+    "launch_for",
+    "layouts",
+    "match_pools",
+    "mixed_step",
+    "model",
+    "names",
+    "platform",
+    "precision",
+    "predict",
+    "settle_question",
+    "speculate",
+    "technology",
+    "use_case",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,20 +12,24 @@ from dataclasses import dataclass
 from genz.errors import SpecError
 from genz.numerics import Number, total
 from genz.operators.demand import Demand
+from genz.operators.exchange import TokenExchange
 from genz.specs.hardware import Platform
-from genz.timing.network import wire_bytes
+from genz.timing.network import Span, exchanged_bytes, wire_bytes_by_dimension
 
 VECTOR_KEY = "vector"
 
 
 @dataclass(frozen=True)
 class EnergyConstants:
-    """Energy per operation and per byte of one device. `per_level` runs from main memory inwards."""
+    """Energy per operation and per byte of one device.
+
+    `per_level` runs from main memory inwards, `per_link` is by the link technology of a network dimension.
+    """
 
     per_flop: dict[str, Number]
     per_vector_flop: Number
     per_level: tuple[Number, ...]
-    per_wire_byte: Number
+    per_link: dict[str | None, Number]
 
 
 def energy_constants(platform: Platform) -> EnergyConstants:
@@ -40,16 +44,17 @@ def energy_constants(platform: Platform) -> EnergyConstants:
     if missing:
         raise SpecError(
             f"{chip.name}: neither the chip nor its process {chip.process!r} states an energy per FLOP for {missing[0]!r}",
-            field="energy_per_flop", value=missing[0],
-        )  # fmt: skip
+            field="energy_per_flop",
+            value=missing[0],
+        )
 
     def per_byte(name: str | None) -> Number:
         found = technologies[name].energy_per_byte if name in technologies else None
         return 0.0 if found is None else found
 
-    link = platform.network[0].technology if platform.network else None
     levels = tuple(per_byte(level.technology) for level in chip.memory.values())
-    return EnergyConstants(per_flop, per_flop[VECTOR_KEY], levels, per_byte(link))
+    links = {dimension.technology: per_byte(dimension.technology) for dimension in platform.network}
+    return EnergyConstants(per_flop, per_flop[VECTOR_KEY], levels, links)
 
 
 def dynamic_energy(demand: Demand, crossing: tuple[Number, ...], constants: EnergyConstants) -> Number:
@@ -66,6 +71,11 @@ def dynamic_energy(demand: Demand, crossing: tuple[Number, ...], constants: Ener
     )
 
 
-def collective_energy(kind: str, message_bytes: Number, ranks: int, constants: EnergyConstants) -> Number:
-    """Energy that one rank spends on the wire in a collective [J]."""
-    return wire_bytes(kind, message_bytes, ranks) * constants.per_wire_byte
+def collective_energy(
+    kind: str, message_bytes: Number, group: Span, constants: EnergyConstants, exchange: TokenExchange | None = None
+) -> Number:
+    """Energy that one rank spends on the wires of every dimension that a collective's group spans [J]."""
+    sent = wire_bytes_by_dimension(kind, message_bytes, group) if exchange is None else exchanged_bytes(exchange, group)
+    return total(
+        [sent_bytes * constants.per_link[hop.dimension.technology] for sent_bytes, hop in zip(sent, group, strict=True)]
+    )

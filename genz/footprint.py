@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from genz.numerics import Number, ceil_div, minimum
+from genz.numerics import Number, ceil_div, minimum, where
 from genz.specs.engine import Engine
-from genz.specs.layers import Attention, LatentAttention, Linear, MixtureOfExperts
+from genz.specs.layers import LatentAttention, Linear, MixtureOfExperts, TokenMixer
 from genz.specs.layers import ceil_div as whole_ceil_div
 from genz.specs.model import ModelSpec
-from genz.specs.parallelism import Parallelism
+from genz.specs.offload import Offload
+from genz.specs.parallelism import Parallelism, Stage, distinct_stages, whole_model
 from genz.specs.precision import Widths
 from genz.specs.workload import Workload
 
 # Residual stream, its norm, and the widest pair of operands of a layer are alive at once.
 LIVE_HIDDEN_COPIES = 3
+BUFFERED_LAYERS = 2  # of what is offloaded: the layer in use and the one that is fetched
 LOGIT_BYTES = 4  # engines sample from fp32 logits
 
 
@@ -36,9 +38,13 @@ class Memory:
     def total_bytes(self) -> Number:
         """The sum of all terms [B]."""
         return (
-            self.weights_bytes + self.kv_cache_bytes + self.activations_bytes + self.logits_bytes
-            + self.communication_bytes + self.reserve_bytes
-        )  # fmt: skip
+            self.weights_bytes
+            + self.kv_cache_bytes
+            + self.activations_bytes
+            + self.logits_bytes
+            + self.communication_bytes
+            + self.reserve_bytes
+        )
 
     @property
     def fits(self) -> Any:
@@ -57,22 +63,23 @@ def local_elements(linear: Linear, tensor_parallel: int) -> int:
     return inputs * outputs
 
 
-def weight_bytes(model: ModelSpec, widths: Widths, parallelism: Parallelism) -> Number:
-    """Bytes of the weights on one device [B].
+def weight_bytes(model: ModelSpec, widths: Widths, parallelism: Parallelism, stage: Stage | None = None) -> Number:
+    """Bytes of the weights on one device of a pipeline stage, or of the whole model where there is one stage [B].
 
-    Matrices are split over tensor-parallel ranks, norms and biases are on all of them, the vocabulary
-    is split, and a head tied to the token table is held once.
+    Matrices are split over tensor-parallel ranks and experts over expert ranks, norms are on all of them, the vocabulary
+    is split, and a head tied to the token table is held once (twice where a pipeline has them at both its ends).
     """
-    ranks = parallelism.tensor
+    stage = stage or whole_model(model)
     total: Number = 0.0
-    for layer, count in model.layer_groups:
+    for layer, count in model.groups_between(stage.start, stage.end):
         held: Number = layer.norms * layer.norm_parameters * widths.base_bytes
         for part in layer.parts:
-            held += part.vectors * widths.base_bytes + _matrix_bytes(part.linears, widths, ranks)
+            held += part.vectors * widths.base_bytes + _matrix_bytes(part.linears, widths, parallelism.tensor)
             if isinstance(part, MixtureOfExperts):
-                held += part.experts * _matrix_bytes(part.expert.linears, widths, ranks, expert=True)
+                experts = whole_ceil_div(part.experts + parallelism.redundant_experts, parallelism.expert)
+                held += experts * _matrix_bytes(part.expert.linears, widths, parallelism.expert_tensor, expert=True)
         total += count * held
-    return total + _embedding_bytes(model, widths, ranks)
+    return total + _embedding_bytes(model, widths, parallelism.tensor, stage)
 
 
 def _matrix_bytes(linears: tuple[Linear, ...], widths: Widths, ranks: int, *, expert: bool = False) -> Number:
@@ -86,16 +93,22 @@ def _matrix_bytes(linears: tuple[Linear, ...], widths: Widths, ranks: int, *, ex
     return total
 
 
-def _embedding_bytes(model: ModelSpec, widths: Widths, ranks: int) -> Number:
+def _embedding_bytes(model: ModelSpec, widths: Widths, ranks: int, stage: Stage) -> Number:
     embedding = model.embedding
-    table = whole_ceil_div(embedding.vocabulary, ranks) * embedding.width
-    head = 0 if embedding.tied else local_elements(embedding.head, ranks)
-    others = embedding.positions * embedding.hidden + embedding.final_norm_parameters + embedding.embedding_norm_parameters
-    others += sum(linear.parameters for linear in embedding.projections) + (embedding.vocabulary if embedding.head_bias else 0)
-    return (table + head) * widths.embedding_bytes + others * widths.base_bytes
+    tables, others = 0, 0
+    if stage.is_first:
+        tables += whole_ceil_div(embedding.vocabulary, ranks) * embedding.width
+        others += embedding.positions * embedding.hidden + embedding.embedding_norm_parameters
+        others += sum(linear.parameters for linear in embedding.projections[:1])
+    if stage.is_last:
+        shares_table = embedding.tied and stage.is_first
+        tables += 0 if shares_table else local_elements(embedding.head, ranks)
+        others += embedding.final_norm_parameters + (embedding.vocabulary if embedding.head_bias else 0)
+        others += sum(linear.parameters for linear in embedding.projections[1:])
+    return tables * widths.embedding_bytes + others * widths.base_bytes
 
 
-def cache_elements_per_token(mixer: Attention | LatentAttention, ranks: int = 1) -> int:
+def cache_elements_per_token(mixer: TokenMixer, ranks: int = 1) -> int:
     """Elements that one layer caches for one token on one rank: keys and values of each KV head, or the latent."""
     if isinstance(mixer, LatentAttention):
         return mixer.latent_width
@@ -112,31 +125,41 @@ def kv_bytes_per_token(model: ModelSpec, widths: Widths) -> Number:
     return sum(cache_elements_per_token(m) * n for m, n in counted) * widths.kv_cache_bytes
 
 
-def _mixers(model: ModelSpec) -> list[tuple[Attention | LatentAttention, int]]:
-    return [(layer.token_mixer, count) for layer, count in model.layer_groups if layer.token_mixer is not None]
+def _mixers(model: ModelSpec, stage: Stage | None = None) -> list[tuple[TokenMixer, int]]:
+    stage = stage or whole_model(model)
+    groups = model.groups_between(stage.start, stage.end)
+    return [(layer.token_mixer, count) for layer, count in groups if layer.token_mixer is not None]
 
 
-def cached_tokens(mixer: Attention | LatentAttention, tokens: Number) -> Number:
+def cached_tokens(mixer: TokenMixer, tokens: Number) -> Number:
     """Tokens that a layer keeps of a sequence of `tokens`: all, or what its window or chunk can still see."""
     limit = mixer.window or mixer.chunk
     return tokens if limit is None else minimum(tokens, limit)
 
 
 def request_cache_bytes(
-    model: ModelSpec, widths: Widths, workload: Workload, *, ranks: int = 1, block_size: int = 1
+    model: ModelSpec,
+    widths: Widths,
+    workload: Workload,
+    *,
+    parallelism: Parallelism | None = None,
+    block_size: int = 1,
+    stage: Stage | None = None,
 ) -> Number:
-    """KV cache of one request when its last token is there [B].
+    """KV cache of one request on one device when its last token is there [B].
 
     Its beams hold the prompt once, and each what it generated itself; a window leaves of both what it
-    can still see.
+    can still see. Context-parallel ranks hold a share of the tokens each.
     """
+    parallelism = parallelism or Parallelism()
+    shares = parallelism.context * parallelism.decode_context
     total: Number = 0.0
-    for mixer, count in _mixers(model):
+    for mixer, count in _mixers(model, stage):
         own = cached_tokens(mixer, workload.output_tokens)
         limit = mixer.window or mixer.chunk
         prompt = workload.input_tokens if limit is None else minimum(workload.input_tokens, limit - own)
-        blocks = ceil_div(prompt + own, block_size) + (workload.beams - 1) * ceil_div(own, block_size)
-        total += count * blocks * block_size * cache_elements_per_token(mixer, ranks)
+        blocks = ceil_div((prompt + own) / shares, block_size) + (workload.beams - 1) * ceil_div(own / shares, block_size)
+        total += count * blocks * block_size * cache_elements_per_token(mixer, parallelism.tensor)
     return total * widths.kv_cache_bytes
 
 
@@ -150,47 +173,87 @@ def footprint(
     engine: Engine,
     capacity_bytes: Number,
     utilization: Number | None = None,
+    offload: Offload | None = None,
 ) -> Memory:
-    """Memory of the fullest device that serves `requests` at once [B].
+    """Memory of the fullest device that serves `requests` at once [B]: of each pipeline stage one, and the fullest of these.
 
-    Activations are those of the largest step: the prompts' tokens, as far as the engine takes them in
-    one step. `utilization` replaces the engine's own share of the device's memory.
+    `requests` are those of one data-parallel rank. Activations are those of the largest step: the prompts' tokens, as
+    far as the engine takes them in one step. `utilization` replaces the engine's own share of the device's memory. Of what
+    is offloaded, the device holds two layers' worth: the one in use and the one that is fetched.
     """
-    ranks = parallelism.tensor
-    weights = weight_bytes(model, widths, parallelism)
-    if model.stored_weight_bytes is not None and widths.name in ("auto", _own_precision(model)):
-        # The weight files know better than the formula: mixed and padded tensors are counted as they are.
-        computed = weight_bytes(model, widths, Parallelism())
-        weights = weights * (model.stored_weight_bytes / computed)
-    tokens = minimum(requests * workload.new_prompt_tokens, engine.memory.max_num_batched_tokens)
+    offload = offload or Offload()
     share = engine.memory.utilization if utilization is None else utilization
-    sampled = requests * workload.beams
-    buffers = 2 * tokens * model.hidden * widths.base_bytes if ranks > 1 else 0.0 * tokens
-    return Memory(
-        weights_bytes=weights,
-        kv_cache_bytes=requests
-        * request_cache_bytes(model, widths, workload, ranks=ranks, block_size=engine.memory.block_size),
-        activations_bytes=tokens * _peak_activation_elements(model, ranks) * widths.base_bytes,
-        logits_bytes=sampled * whole_ceil_div(model.embedding.vocabulary, ranks) * (LOGIT_BYTES + widths.base_bytes),
-        communication_bytes=buffers,
-        reserve_bytes=engine.memory.reserve,
-        capacity_bytes=capacity_bytes,
-        budget_bytes=capacity_bytes * share,
-    )
+    tokens = minimum(requests * workload.new_prompt_tokens, engine.memory.max_num_batched_tokens) / parallelism.context
+    exchanged = 2 * tokens * model.hidden * widths.base_bytes
+    shared_terms = {
+        "activations_bytes": tokens * _peak_activation_elements(model, parallelism) * widths.base_bytes,
+        "communication_bytes": exchanged if parallelism.devices > parallelism.replicas else 0.0 * tokens,
+        "reserve_bytes": engine.memory.reserve,
+        "capacity_bytes": capacity_bytes,
+        "budget_bytes": capacity_bytes * share,
+    }
+
+    def stage_memory(stage: Stage) -> Memory:
+        sampled = requests * workload.beams if stage.is_last else 0.0 * requests
+        vocabulary = whole_ceil_div(model.embedding.vocabulary, parallelism.tensor)
+        return Memory(
+            weights_bytes=weight_bytes(model, widths, parallelism, stage)
+            * _stored_share(model, widths)
+            * _resident_share(offload.weights, stage),
+            kv_cache_bytes=requests
+            * _resident_share(offload.cache, stage)
+            * request_cache_bytes(
+                model, widths, workload, parallelism=parallelism, block_size=engine.memory.block_size, stage=stage
+            ),
+            logits_bytes=sampled * vocabulary * (LOGIT_BYTES + widths.base_bytes),
+            **shared_terms,
+        )
+
+    fullest, *others = (stage_memory(stage) for stage, _ in distinct_stages(model, parallelism.pipeline))
+    for other in others:
+        fullest = _fuller(fullest, other)
+    return fullest
+
+
+def _resident_share(offloaded: Number, stage: Stage) -> Number:
+    """What the device holds of something that is offloaded in part."""
+    return 1 - offloaded + minimum(offloaded, BUFFERED_LAYERS / (stage.end - stage.start) * offloaded)
+
+
+def _fuller(first: Memory, second: Memory) -> Memory:
+    """The one of two devices that holds more, element by element."""
+    second_is = second.total_bytes > first.total_bytes
+    return Memory(**{f.name: where(second_is, getattr(second, f.name), getattr(first, f.name)) for f in fields(Memory)})
+
+
+def _stored_share(model: ModelSpec, widths: Widths) -> Number:
+    """Weight files know better than the formula: mixed and padded tensors are counted as they are stored."""
+    if model.stored_weight_bytes is None or widths.name not in ("auto", _own_precision(model)):
+        return 1.0
+    return model.stored_weight_bytes / weight_bytes(model, widths, Parallelism())
 
 
 def _own_precision(model: ModelSpec) -> str:
     return model.precision.name if model.precision is not None else model.dtype
 
 
-def _peak_activation_elements(model: ModelSpec, ranks: int) -> int:
-    """Elements per token alive at the widest point of any layer: residuals, and the operands of its largest operator."""
+def _peak_activation_elements(model: ModelSpec, parallelism: Parallelism) -> int:
+    """Elements per token alive at the widest point of any layer.
+
+    The residual stream and its norm, what the first matrices of a mixer made, and what its last one reads: a feed-forward
+    network holds gate, up and their product at once.
+    """
     widest = 0
     for layer, _ in model.layer_groups:
         for part in layer.parts:
-            outputs = sum(linear.local(ranks)[1] for linear in part.linears[:-1])
+            alive = _operands(part.linears, parallelism.tensor)
             if isinstance(part, MixtureOfExperts):
-                inner = sum(linear.local(ranks)[1] for linear in part.expert.linears[:-1])
-                outputs += part.top_k * (inner + part.hidden)
-            widest = max(widest, outputs)
+                pairs = whole_ceil_div(part.top_k * parallelism.coupled_data, parallelism.expert)
+                alive += pairs * (_operands(part.expert.linears, parallelism.expert_tensor) + part.hidden)
+            widest = max(widest, alive)
     return LIVE_HIDDEN_COPIES * model.hidden + widest
+
+
+def _operands(linears: tuple[Linear, ...], ranks: int) -> int:
+    """Elements per token that all but the last of a chain of matrices make, and that the last one reads."""
+    return sum(linear.local(ranks)[1] for linear in linears[:-1]) + linears[-1].local(ranks)[0]

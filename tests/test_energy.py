@@ -24,13 +24,17 @@ def test_dynamic_energy_by_hand() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    chip=st.sampled_from(["h100-sxm", "a100-sxm-80gb", "l4", "mi300x", "rtx-4090", "tpu-v5e", "xeon-6980p", "m2-ultra", "v100-sxm-32gb"]),
+    chip=st.sampled_from(
+        ["h100-sxm", "a100-sxm-80gb", "l4", "mi300x", "rtx-4090", "tpu-v5e", "xeon-6980p", "m2-ultra", "v100-sxm-32gb"]
+    ),
     fidelity=st.sampled_from(["roofline", "engine"]),
     batch=st.sampled_from([1, 8]),
     input_tokens=st.integers(1, 4000),
     output_tokens=st.integers(1, 64),
 )
-def test_power_lies_between_idle_and_the_limit(chip: str, fidelity: str, batch: int, input_tokens: int, output_tokens: int) -> None:
+def test_power_lies_between_idle_and_the_limit(
+    chip: str, fidelity: str, batch: int, input_tokens: int, output_tokens: int
+) -> None:
     prediction = genz.predict("llama-3.2-1b", chip, batch=batch, input=input_tokens, output=output_tokens, fidelity=fidelity)
     power = genz.chip(chip).power
     assert power.idle <= prediction.power <= power.tdp * (1 + 1e-12)

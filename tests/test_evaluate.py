@@ -14,7 +14,7 @@ from tracer import Tracer, traced
 import genz
 from genz.energy import energy_constants
 from genz.graph.step import Group, Step
-from genz.inference.evaluate import Outcome, decode_step, evaluate, operators
+from genz.inference.evaluate import Outcome, decode_step, evaluate, operators, prefill_step
 from genz.inference.phase import phase_cost
 from genz.inference.question import Question, settle_question
 from genz.timing.machine import Machine
@@ -72,11 +72,14 @@ def test_symbols_agree_with_scalars_at_the_roofline(model: str, platform: str, t
     bound = genz.bind(
         question.platform, {f"chip.memory.{memory}.bandwidth": bandwidth, f"chip.matrix_flops.{question.widths.compute}": rate}
     )
-    symbolic = evaluate(
-        question.on(bound).with_workload(batch=batch, input_tokens=context, output_tokens=output)
-    )
-    values = {batch: 6, context: 1500, output: 200, bandwidth: chip.main_memory.bandwidth,
-              rate: chip.matrix_flops[question.widths.compute]}  # fmt: skip
+    symbolic = evaluate(question.on(bound).with_workload(batch=batch, input_tokens=context, output_tokens=output))
+    values = {
+        batch: 6,
+        context: 1500,
+        output: 200,
+        bandwidth: chip.main_memory.bandwidth,
+        rate: chip.matrix_flops[question.widths.compute],
+    }
     scalar = evaluate(question)
     for name, metric in METRICS.items():
         closed_form = sympy.lambdify(list(values), metric(symbolic), modules="math")
@@ -88,10 +91,15 @@ def test_symbols_agree_with_scalars_at_the_roofline(model: str, platform: str, t
 def test_no_formula_branches_on_a_value(model: str, platform: str, tp: int, fidelity: str) -> None:
     question = ask(model, platform, tp, fidelity)
     plain = evaluate(question)
-    outcome = evaluate(question.with_workload(
-batch=Tracer(6.0), input_tokens=Tracer(1500.0), output_tokens=Tracer(200.0),
-        beams=Tracer(1.0), cached_tokens=Tracer(0.0),
-    ))  # fmt: skip
+    outcome = evaluate(
+        question.with_workload(
+            batch=Tracer(6.0),
+            input_tokens=Tracer(1500.0),
+            output_tokens=Tracer(200.0),
+            beams=Tracer(1.0),
+            cached_tokens=Tracer(0.0),
+        )
+    )
     for name, metric in METRICS.items():
         assert traced(metric(outcome)) == pytest.approx(metric(plain), rel=1e-12), name
 
@@ -139,7 +147,9 @@ def test_more_of_any_rate_is_never_slower(asked: dict[str, Any], factor: float) 
     for path in figures:
         figure: Any = question.platform
         for part in path.split("."):
-            figure = figure[part] if isinstance(figure, dict) else figure[int(part)] if part.isdigit() else getattr(figure, part)
+            figure = (
+                figure[part] if isinstance(figure, dict) else figure[int(part)] if part.isdigit() else getattr(figure, part)
+            )
         faster = evaluate(question.on(genz.bind(question.platform, {path: figure * factor})))
         assert faster.ttft <= base.ttft * (1 + 1e-12), path
         assert faster.e2e <= base.e2e * (1 + 1e-12), path
@@ -161,10 +171,13 @@ def test_never_faster_than_compute_and_the_fastest_level_that_holds_the_data(ask
             fastest = max((chip.multiply_rate(t) for t in types), default=float("inf"))
             assert item.device_time >= item.matrix_flops / fastest * (1 - 1e-9)
             assert item.device_time >= item.memory_bytes / max(level.bandwidth for level in chip.memory.values()) * (1 - 1e-9)
-            persistent = sum(
-                run.weight * run.length * (_persistent(run.first) + _persistent(run.last or run.first)) / 2
-                for run in item.operator.runs
-            ) * item.operator.count  # fmt: skip
+            persistent = (
+                sum(
+                    run.weight * run.length * (_persistent(run.first) + _persistent(run.last or run.first)) / 2
+                    for run in item.operator.runs
+                )
+                * item.operator.count
+            )
             if all(held > level.capacity for level in list(chip.memory.values())[1:]):
                 assert item.device_time >= persistent / chip.main_memory.bandwidth * (1 - 1e-9)
 
@@ -197,7 +210,10 @@ def test_slower_units_of_time_scale_the_answer(asked: dict[str, Any], factor: fl
     scaled |= {f"chip.vector_flops.{n}": rate / factor for n, rate in chip.vector_flops.items()}
     scaled |= {"chip.power.tdp": chip.power.tdp / factor, "chip.power.idle": chip.power.idle / factor}
     if spec.network:
-        scaled |= {"network.0.bandwidth": spec.network[0].bandwidth / factor, "network.0.latency": spec.network[0].latency * factor}
+        scaled |= {
+            "network.0.bandwidth": spec.network[0].bandwidth / factor,
+            "network.0.latency": spec.network[0].latency * factor,
+        }
     overheads = question.engine.overheads
     names = ("kernel_gap", "host_launch", "host_per_step", "host_per_sequence")
     engine = genz.bind(question.engine, {f"overheads.{name}": getattr(overheads, name) * factor for name in names})
@@ -224,7 +240,9 @@ def test_the_roofline_is_never_slower_than_the_engine() -> None:
 
 
 def test_beams_read_the_shared_prompt_once_where_the_engine_can() -> None:
-    question = settle_question("llama-3.1-8b", "h100-sxm", input=8000, output=2, batch=1, beams=4, engine="ideal", fidelity="roofline")
+    question = settle_question(
+        "llama-3.1-8b", "h100-sxm", input=8000, output=2, batch=1, beams=4, engine="ideal", fidelity="roofline"
+    )
     shared = [run for op in operators(question, decode_step(question)) if op.name == "attention" for run in op.runs]
     # One step: the 8,000 tokens of the prompt once, one new token for each of 4 beams, read and written.
     per_token = 2 * 8 * 128 * 2
@@ -232,3 +250,25 @@ def test_beams_read_the_shared_prompt_once_where_the_engine_can() -> None:
     question = replace(question, engine=genz.engine("vllm"))
     alone = [run for op in operators(question, decode_step(question)) if op.name == "attention" for run in op.runs]
     assert alone[0].first.cache_bytes == pytest.approx((4 * 8001 + 4) * per_token)
+
+
+def test_an_engine_prefills_a_large_batch_in_several_steps() -> None:
+    """16 prompts of 2,048 tokens are four steps of 8,192: weights are read, and the host waited for, four times."""
+    question = ask("llama-3.1-8b", "h100-sxm", 1, "engine", input=2048, output=2, batch=16)
+    step = prefill_step(question)
+    assert step.repeats == 4
+    assert step.tokens == 8192
+    at_once = ask("llama-3.1-8b", "h100-sxm", 1, "roofline", input=2048, output=2, batch=16)
+    assert prefill_step(at_once).repeats == 1
+    flops = [evaluate(q).prefill.matrix_flops for q in (question, at_once)]
+    assert flops[0] == pytest.approx(flops[1], rel=1e-12)
+    weights = [
+        sum(
+            op.count * run.length * run.first.weight_bytes
+            for op in operators(q, prefill_step(q))
+            for run in op.runs
+            if op.category == "gemm" and op.layer != "head"
+        )
+        for q in (question, at_once)
+    ]
+    assert weights[0] == pytest.approx(4 * weights[1])

@@ -228,9 +228,9 @@ def test_blocks_are_whole(bf16: Widths) -> None:
 def test_ranks_share_key_heads_and_copy_latents(bf16: Widths) -> None:
     """8 KV heads on 8 ranks are one each, on 16 ranks one each too; the latent has no heads to split."""
     grouped, latent, workload = catalog.model("llama-3-70b"), catalog.model("deepseek-v3"), Workload(500, 12)
-    assert request_cache_bytes(grouped, bf16, workload, ranks=8) == 512 * 327_680 / 8
-    assert request_cache_bytes(grouped, bf16, workload, ranks=16) == 512 * 327_680 / 8
-    assert request_cache_bytes(latent, bf16, workload, ranks=8) == 512 * 70_272
+    assert request_cache_bytes(grouped, bf16, workload, parallelism=Parallelism(tensor=8)) == 512 * 327_680 / 8
+    assert request_cache_bytes(grouped, bf16, workload, parallelism=Parallelism(tensor=16)) == 512 * 327_680 / 8
+    assert request_cache_bytes(latent, bf16, workload, parallelism=Parallelism(tensor=8)) == 512 * 70_272
 
 
 def test_beams_share_the_prompt(bf16: Widths) -> None:
@@ -252,9 +252,13 @@ SIZES = st.sampled_from([1, 4, 16])
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    name=st.sampled_from(sorted(TINY)), prompt=LENGTHS, output=LENGTHS, beams=st.integers(1, 4), block=SIZES,
+    name=st.sampled_from(sorted(TINY)),
+    prompt=LENGTHS,
+    output=LENGTHS,
+    beams=st.integers(1, 4),
+    block=SIZES,
     grown=st.sampled_from(["input_tokens", "output_tokens", "beams"]),
-)  # fmt: skip
+)
 def test_cache_never_shrinks(
     name: str, prompt: int, output: int, beams: int, block: int, grown: str, read_model: Any, bf16: Widths
 ) -> None:
@@ -350,9 +354,13 @@ def test_weight_files_overrule_the_formula(bf16: Widths) -> None:
     config = {**TINY["llama-3.2-style"], "dtype": "bfloat16"}
     stored = int(2 * parameter_count(config) * 1.1)
     asked = {
-        "workload": Workload(8, 8), "requests": 1, "parallelism": Parallelism(2), "widths": bf16,
-        "engine": catalog.engine("vllm"), "capacity_bytes": 1e9,
-    }  # fmt: skip
+        "workload": Workload(8, 8),
+        "requests": 1,
+        "parallelism": Parallelism(2),
+        "widths": bf16,
+        "engine": catalog.engine("vllm"),
+        "capacity_bytes": 1e9,
+    }
     plain = footprint(model_from_config(config, name="plain"), **asked)
     files = footprint(model_from_config(config, name="files", stored_bytes=stored), **asked)
     assert files.weights_bytes == pytest.approx(1.1 * plain.weights_bytes, rel=1e-4)

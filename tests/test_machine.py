@@ -52,3 +52,11 @@ def test_engine_fidelity_takes_the_engine_s_efficiency() -> None:
     demand = Demand(weight_bytes=3.35e12)
     assert components(machine(80e9, "vllm", "engine"), demand)[2] == pytest.approx(1 / 0.8)
     assert components(machine(80e9, "vllm", "roofline"), demand)[2] == pytest.approx(1.0)
+
+
+def test_an_engine_waits_for_what_it_does_not_overlap() -> None:
+    platform = genz.platform("8x h100-sxm")
+    engine = genz.bind(genz.engine("vllm"), {"efficiency.overlap": 0.25})
+    plain, overlapped = (Machine(platform, e, "engine", 80e9) for e in (genz.engine("vllm"), engine))
+    group = plain.group(8)
+    assert overlapped.collective("all_reduce", 1e8, group) == pytest.approx(0.75 * plain.collective("all_reduce", 1e8, group))

@@ -56,3 +56,9 @@ def test_steps_of_several_tokens_stop_growing_at_the_window() -> None:
 
 def test_prefill_does_half_the_square() -> None:
     assert sight(0, 1000).pairs == 1000 * 1001 / 2
+
+
+def test_a_context_that_does_not_advance_stays_as_it_is() -> None:
+    (part,) = stretches(100, 1, 7, window=50, advance=0)
+    assert part.length == 7
+    assert part.first == part.last == sight(100, 1, window=50)

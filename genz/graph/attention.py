@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from genz.graph.context import Context
 from genz.graph.step import Group, Operator, Run
-from genz.operators import attention as kernels
+from genz.numerics import total
+from genz.operators.attention import attention
 from genz.operators.demand import Demand
 from genz.operators.elementwise import NORM_FLOPS, ROPE_FLOPS, elementwise
 from genz.operators.gemm import gemm
 from genz.operators.visibility import Sight, stretches
 from genz.specs.layers import Attention, LatentAttention, TokenMixer, ceil_div
 
-AttentionDemand = Callable[[Sight, Group], Demand]
+GroupDemand = Callable[[Sight, Group], Demand]
 UNFUSED_ATTENTION_KERNELS = 3
 
 
@@ -24,22 +26,151 @@ def attention_operators(mixer: TokenMixer, context: Context, *, reduces: bool) -
     else:
         yield from _grouped_query(mixer, context)
     yield context.linear(mixer.linears[-1], context.tokens)
-    if reduces and context.tensor_parallel > 1:
-        yield context.all_reduce("attention_all_reduce", mixer.hidden)
+    if reduces:
+        yield from context.sum_over_ranks("attention", mixer.hidden)
 
 
-def _core(name: str, mixer: TokenMixer, context: Context, demand: AttentionDemand) -> Operator:
-    """The attention kernel over all groups, with its demand over the repeats of the step."""
+def _grouped_query(mixer: Attention, context: Context) -> Iterable[Operator]:
+    heads = ceil_div(mixer.heads, context.tensor_parallel)
+    kv_heads = ceil_div(mixer.kv_heads, context.tensor_parallel)
+    yield from context.linears(mixer.linears[:3], context.tokens, fuse=context.engine.fuses("qkv"))
+    rotated = (heads + kv_heads) * mixer.head_dim
+    yield from _rope_and_norms(mixer, context, elements_per_token=rotated, normalised=mixer.normalises_queries)
+    width = mixer.head_dim
+    for part in context.by_phase():
+        yield from _core(
+            "attention", mixer, part, heads=heads, key_dim=width, value_dim=width, cached_width=2 * kv_heads * width
+        )
+
+
+def _latent(mixer: LatentAttention, context: Context) -> Iterable[Operator]:
+    *projections, _latent_up, _output = mixer.linears
+    if mixer.query_rank is None:
+        yield from context.linears(tuple(projections), context.tokens, fuse=context.engine.fuses("qkv"))
+    else:
+        query_down, query_up, latent_down = projections
+        yield from context.linears((query_down, latent_down), context.tokens, fuse=context.engine.fuses("qkv"))
+        yield context.linear(query_up, context.tokens)
+    heads = ceil_div(mixer.heads, context.tensor_parallel)
+    yield from _rope_and_norms(mixer, context, elements_per_token=(heads + 1) * mixer.rope_dim, normalised=False)
+    for part in context.by_phase():
+        if part.step.phase == "decode" and context.engine.latent_attention == "absorbed":
+            yield from _absorbed(mixer, part, heads)
+        else:
+            yield from _expanded(mixer, part, heads)
+
+
+def _absorbed(mixer: LatentAttention, context: Context, heads: int) -> Iterable[Operator]:
+    """The up-projection is split: its key part moves into the queries, its value part behind the attention."""
+    widths = context.widths
+
+    def per_head(name: str, outputs: int, inputs: int) -> Operator:
+        demand = gemm(
+            context.tokens,
+            outputs,
+            inputs,
+            batch=heads,
+            weight_bytes=widths.weight_bytes(quantised=True),
+            input_bytes=widths.base_bytes,
+            output_bytes=widths.base_bytes,
+            matrix_type=widths.base,
+        )
+        return context.operator(name, "gemm", demand)
+
+    width, rank = mixer.latent_width, mixer.latent_rank
+    yield per_head("query_absorb_gemm", rank, mixer.nope_dim)
+    yield from _core("latent_attention", mixer, context, heads=heads, key_dim=width, value_dim=rank, cached_width=width)
+    yield per_head("value_expand_gemm", mixer.value_dim, rank)
+
+
+def _expanded(mixer: LatentAttention, context: Context, heads: int) -> Iterable[Operator]:
+    """Keys and values of all heads are made from the latents of all keys, cached ones too, in every step."""
+    widths = context.widths
+    inputs, outputs = mixer.linears[-2].local(context.tensor_parallel)
+
+    def expansion(sight: Sight, group: Group) -> Demand:
+        return gemm(
+            group.sequences * sight.keys,
+            outputs,
+            inputs,
+            weight_bytes=widths.weight_bytes(quantised=True),
+            input_bytes=widths.input_bytes(quantised=True),
+            output_bytes=widths.base_bytes,
+            matrix_type=widths.matrix_type(quantised=True),
+        )
+
+    expand = _over_groups("latent_expand_gemm", mixer, context, expansion)
+    yield replace(expand, category="gemm")
+    yield from _core(
+        "attention",
+        mixer,
+        context,
+        heads=heads,
+        key_dim=mixer.query_key_dim,
+        value_dim=mixer.value_dim,
+        cached_width=mixer.latent_width,
+        expands=True,
+    )
+
+
+def _core(
+    name: str,
+    mixer: TokenMixer,
+    context: Context,
+    *,
+    heads: int,
+    key_dim: int,
+    value_dim: int,
+    cached_width: int,
+    expands: bool = False,
+) -> Iterable[Operator]:
+    """The attention kernel of `heads` local heads, and what devices that share its work send each other around it."""
+    widths, fused = context.widths, context.engine.fuses("attention")
+
+    def demand(sight: Sight, group: Group) -> Demand:
+        return attention(
+            sight,
+            sequences=group.sequences,
+            new_tokens=context.local_new_tokens(group),
+            query_heads=heads * context.gathered_heads,
+            key_dim=key_dim,
+            value_dim=value_dim,
+            cached_width=cached_width,
+            cache_bytes=widths.kv_cache_bytes,
+            activation_bytes=widths.base_bytes,
+            matrix_type=widths.base,
+            fused=fused,
+            expands=expands,
+            beams=group.beams,
+        )
+
+    yield replace(_over_groups(name, mixer, context, demand), kernels=1 if fused else UNFUSED_ATTENTION_KERNELS)
+    yield from _cache_exchanges(
+        context, name, query_width=heads * key_dim, output_width=heads * value_dim, cached_width=cached_width
+    )
+
+
+def _over_groups(name: str, mixer: TokenMixer, context: Context, demand: GroupDemand) -> Operator:
+    """An operator that is done group by group, with its demand over the repeats of the step."""
     runs = tuple(
-        Run(demand(stretch.first, group), demand(stretch.last, group), stretch.length, stretch.weight)
+        Run(
+            demand(context.local_sight(stretch.first), group),
+            demand(context.local_sight(stretch.last), group),
+            stretch.length,
+            stretch.weight,
+        )
         for group in context.step.groups
         for stretch in stretches(
-            group.context, group.new_tokens, context.step.repeats,
-            window=mixer.window, chunk=mixer.chunk, shared=_shared_context(mixer, group, context),
+            group.context,
+            group.new_tokens,
+            context.step.repeats,
+            window=mixer.window,
+            chunk=mixer.chunk,
+            shared=_shared_context(mixer, group, context),
+            advance=group.advance,
         )
-    )  # fmt: skip
-    launched = 1 if context.engine.fuses("attention") else UNFUSED_ATTENTION_KERNELS
-    return Operator(name, context.layer, "attention", context.count, runs, launched)
+    )
+    return Operator(name, context.layer, "attention", context.count, runs)
 
 
 def _shared_context(mixer: TokenMixer, group: Group, context: Context) -> float:
@@ -59,85 +190,39 @@ def _rope_and_norms(mixer: TokenMixer, context: Context, *, elements_per_token: 
         yield context.operator("rope", "elementwise", demand)
 
 
-def _grouped_query(mixer: Attention, context: Context) -> Iterable[Operator]:
-    widths = context.widths
-    heads = ceil_div(mixer.heads, context.tensor_parallel)
-    kv_heads = ceil_div(mixer.kv_heads, context.tensor_parallel)
-    yield from context.linears(mixer.linears[:3], context.tokens, fuse=context.engine.fuses("qkv"))
-    yield from _rope_and_norms(
-        mixer, context, elements_per_token=(heads + kv_heads) * mixer.head_dim, normalised=mixer.normalises_queries
-    )
+def _cache_exchanges(
+    context: Context, core: str, *, query_width: int, output_width: int, cached_width: int
+) -> Iterable[Operator]:
+    """What devices that split a prompt, or a cache, send each other around attention; widths are per token and device.
 
-    def demand(sight: Sight, group: Group) -> Demand:
-        return kernels.attention(
-            sight, sequences=group.sequences, new_tokens=group.new_tokens, query_heads=heads, kv_heads=kv_heads,
-            key_dim=mixer.head_dim, value_dim=mixer.head_dim, cache_bytes=widths.kv_cache_bytes,
-            activation_bytes=widths.base_bytes, matrix_type=widths.base, fused=context.engine.fuses("attention"),
-            beams=group.beams,
-        )  # fmt: skip
-
-    yield _core("attention", mixer, context, demand)
-
-
-def _latent(mixer: LatentAttention, context: Context) -> Iterable[Operator]:
-    *projections, latent_up, _output = mixer.linears
-    if mixer.query_rank is None:
-        yield from context.linears(tuple(projections), context.tokens, fuse=context.engine.fuses("qkv"))
-    else:
-        query_down, query_up, latent_down = projections
-        yield from context.linears((query_down, latent_down), context.tokens, fuse=context.engine.fuses("qkv"))
-        yield context.linear(query_up, context.tokens)
-    heads = ceil_div(mixer.heads, context.tensor_parallel)
-    yield from _rope_and_norms(mixer, context, elements_per_token=(heads + 1) * mixer.rope_dim, normalised=False)
-    if context.step.phase == "decode" and context.engine.latent_attention == "absorbed":
-        yield from _absorbed(mixer, context, heads)
-    else:
-        yield from _expanded(mixer, context, heads)
-
-
-def _absorbed(mixer: LatentAttention, context: Context, heads: int) -> Iterable[Operator]:
-    """The up-projection is split: its key part moves into the queries, its value part behind the attention."""
-    widths = context.widths
-
-    def per_head(name: str, outputs: int, inputs: int) -> Operator:
-        return context.operator(name, "gemm", gemm(
-            context.tokens, outputs, inputs, batch=heads, weight_bytes=widths.weight_bytes(quantised=True),
-            input_bytes=widths.base_bytes, output_bytes=widths.base_bytes, matrix_type=widths.base,
-        ))  # fmt: skip
-
-    def demand(sight: Sight, group: Group) -> Demand:
-        return kernels.absorbed_latent_attention(
-            sight, sequences=group.sequences, new_tokens=group.new_tokens, query_heads=heads,
-            latent_rank=mixer.latent_rank, rope_dim=mixer.rope_dim, cache_bytes=widths.kv_cache_bytes,
-            activation_bytes=widths.base_bytes, matrix_type=widths.base, fused=context.engine.fuses("attention"),
-            beams=group.beams,
-        )  # fmt: skip
-
-    yield per_head("query_absorb_gemm", mixer.latent_rank, mixer.nope_dim)
-    yield _core("latent_attention", mixer, context, demand)
-    yield per_head("value_expand_gemm", mixer.value_dim, mixer.latent_rank)
-
-
-def _expanded(mixer: LatentAttention, context: Context, heads: int) -> Iterable[Operator]:
-    """Keys and values of all heads are made from the latents of all keys, cached ones too, in every step."""
-    widths = context.widths
-    inputs, outputs = mixer.linears[-2].local(context.tensor_parallel)
-
-    def expansion(sight: Sight, group: Group) -> Demand:
-        return gemm(
-            group.sequences * sight.keys, outputs, inputs, weight_bytes=widths.weight_bytes(quantised=True),
-            input_bytes=widths.input_bytes(quantised=True), output_bytes=widths.base_bytes,
-            matrix_type=widths.matrix_type(quantised=True),
-        )  # fmt: skip
-
-    def demand(sight: Sight, group: Group) -> Demand:
-        return kernels.expanded_latent_attention(
-            sight, sequences=group.sequences, new_tokens=group.new_tokens, query_heads=heads,
-            latent_width=mixer.latent_width, key_dim=mixer.query_key_dim, value_dim=mixer.value_dim,
-            cache_bytes=widths.kv_cache_bytes, activation_bytes=widths.base_bytes, matrix_type=widths.base,
-            fused=context.engine.fuses("attention"),
-        )  # fmt: skip
-
-    expand = _core("latent_expand_gemm", mixer, context, expansion)
-    yield Operator(expand.name, expand.layer, "gemm", expand.count, expand.runs)
-    yield _core("attention", mixer, context, demand)
+    In prefill every device gathers the keys and values of the others' tokens, around a ring behind attention itself or
+    before it. In decode partial outputs are combined: over context ranks, which hold the same heads, by a sum; over
+    decode-context ranks, which hold different ones, queries are gathered first and outputs scattered back.
+    """
+    parallelism, widths, step = context.parallelism, context.widths, context.step
+    if step.phase == "prefill":
+        if parallelism.context > 1:
+            keys = total([group.sequences * (group.context + group.new_tokens) for group in step.groups])
+            hidden = core if parallelism.context_exchange == "ring" else None
+            yield context.collective(
+                "cache_all_gather",
+                "all_gather",
+                keys * cached_width * widths.kv_cache_bytes,
+                ranks=parallelism.context,
+                stride=parallelism.context_stride,
+                hides_behind=hidden,
+            )
+        return
+    ranks = parallelism.decode_context
+    if ranks > 1:
+        queries = context.tokens * ranks * widths.base_bytes
+        yield context.collective("query_all_gather", "all_gather", queries * query_width, ranks=ranks)
+        yield context.collective("output_reduce_scatter", "reduce_scatter", queries * output_width, ranks=ranks)
+    if parallelism.context > 1:
+        yield context.collective(
+            "output_all_reduce",
+            "all_reduce",
+            context.tokens * output_width * ranks * widths.base_bytes,
+            ranks=parallelism.context,
+            stride=parallelism.context_stride,
+        )

@@ -8,23 +8,47 @@ from genz.graph.attention import attention_operators
 from genz.graph.context import Context
 from genz.graph.feed_forward import feed_forward_operators, mixture_operators
 from genz.graph.step import Operator, Step
-from genz.operators.gemm import gemm
 from genz.operators.elementwise import NORM_FLOPS, RESIDUAL_FLOPS, SAMPLING_FLOPS, elementwise, gather
+from genz.operators.gemm import gemm
 from genz.specs.engine import Engine
 from genz.specs.layers import Attention, LatentAttention, Layer, MixtureOfExperts
 from genz.specs.model import ModelSpec
-from genz.specs.parallelism import Parallelism
+from genz.specs.parallelism import Parallelism, Stage
 from genz.specs.precision import Widths
 
 
-def build(model: ModelSpec, step: Step, *, parallelism: Parallelism, widths: Widths, engine: Engine) -> tuple[Operator, ...]:
-    """The operators of a step on the fullest device, in order of execution, alike ones grouped."""
-    context = Context(step, widths, engine, parallelism.tensor)
-    operators: list[Operator] = [*_entry_operators(model, context)]
-    for layer, count in model.layer_groups:
+def build(
+    model: ModelSpec,
+    step: Step,
+    *,
+    parallelism: Parallelism,
+    widths: Widths,
+    engine: Engine,
+    stage: Stage | None = None,
+    routing: str = "balanced",
+) -> tuple[Operator, ...]:
+    """The operators of a step on the fullest device of a pipeline stage (the whole model if none is named).
+
+    They stand in order of execution, alike layers grouped. The step is what the stage processes at once: with
+    micro-batches, one of them. `routing` is how tokens spread over experts (see `genz.operators.moe`).
+    """
+    context = Context(step, widths, engine, parallelism, routing)
+    stage = stage or Stage(0, len(model.layers), is_first=True, is_last=True)
+    operators: list[Operator] = [*_entry_operators(model, context)] if stage.is_first else []
+    for layer, count in model.groups_between(stage.start, stage.end):
         operators += _layer_operators(layer, count, context)
-    operators += _exit_operators(model, context)
+    if stage.is_last:
+        operators += _exit_operators(model, context)
+    else:
+        operators.append(_hand_over(model, context))
     return tuple(operators)
+
+
+def _hand_over(model: ModelSpec, step_context: Context) -> Operator:
+    """The hidden states of every token go to the next stage; tensor ranks send a share each."""
+    context = step_context.within("pipeline", 1)
+    message = context.tokens * model.hidden * context.widths.base_bytes / context.tensor_parallel
+    return context.collective("stage_send", "send_receive", message, ranks=2, stride=context.parallelism.pipeline_stride)
 
 
 def layer_label(layer: Layer) -> str:
@@ -44,9 +68,18 @@ def _layer_operators(layer: Layer, count: int, step_context: Context) -> Iterabl
     if not context.engine.fuses("norm"):
         # A norm that takes the residual addition along also reads and writes the residual.
         passes = 2 if context.engine.fuses("residual") else 1
-        yield context.operator("norm", "elementwise", elementwise(
-            context.tokens * layer.hidden, reads=passes, writes=passes, flops=NORM_FLOPS, element_bytes=context.widths.base_bytes,
-        ), times=layer.norms)  # fmt: skip
+        yield context.operator(
+            "norm",
+            "elementwise",
+            elementwise(
+                context.elementwise_tokens * layer.hidden,
+                reads=passes,
+                writes=passes,
+                flops=NORM_FLOPS,
+                element_bytes=context.widths.base_bytes,
+            ),
+            times=layer.norms,
+        )
     if layer.token_mixer is not None:
         yield from attention_operators(layer.token_mixer, context, reduces=not layer.parallel)
     if isinstance(layer.channel_mixer, MixtureOfExperts):
@@ -54,9 +87,18 @@ def _layer_operators(layer: Layer, count: int, step_context: Context) -> Iterabl
     elif layer.channel_mixer is not None:
         yield from feed_forward_operators(layer.channel_mixer, context)
     if not context.engine.fuses("residual"):
-        yield context.operator("residual", "elementwise", elementwise(
-            context.tokens * layer.hidden, reads=2, writes=1, flops=RESIDUAL_FLOPS, element_bytes=context.widths.base_bytes,
-        ), times=1 if layer.parallel else 2)  # fmt: skip
+        yield context.operator(
+            "residual",
+            "elementwise",
+            elementwise(
+                context.elementwise_tokens * layer.hidden,
+                reads=2,
+                writes=1,
+                flops=RESIDUAL_FLOPS,
+                element_bytes=context.widths.base_bytes,
+            ),
+            times=1 if layer.parallel else 2,
+        )
 
 
 def _entry_operators(model: ModelSpec, step_context: Context) -> Iterable[Operator]:
@@ -64,13 +106,13 @@ def _entry_operators(model: ModelSpec, step_context: Context) -> Iterable[Operat
     embedding, widths = model.embedding, step_context.widths
     tables = 2 if embedding.positions else 1
     yield context.operator(
-        "embedding", "embedding", gather(context.tokens * tables, embedding.width, table_bytes=widths.embedding_bytes,
-                                         output_bytes=widths.base_bytes)
+        "embedding",
+        "embedding",
+        gather(context.tokens * tables, embedding.width, table_bytes=widths.embedding_bytes, output_bytes=widths.base_bytes),
     )
     for projection in embedding.projections[:1]:
         yield context.linear(projection, context.tokens)
-    if context.tensor_parallel > 1:
-        yield context.all_reduce("embedding_all_reduce", embedding.hidden)
+    yield from context.sum_over_ranks("embedding", embedding.hidden)
 
 
 def _exit_operators(model: ModelSpec, step_context: Context) -> Iterable[Operator]:
@@ -78,22 +120,48 @@ def _exit_operators(model: ModelSpec, step_context: Context) -> Iterable[Operato
     embedding, widths = model.embedding, step_context.widths
     sampled = context.step.sampled
     if not context.engine.fuses("norm"):
-        yield context.operator("final_norm", "elementwise", elementwise(
-            sampled * embedding.hidden, reads=1, writes=1, flops=NORM_FLOPS, element_bytes=widths.base_bytes,
-        ))  # fmt: skip
+        yield context.operator(
+            "final_norm",
+            "elementwise",
+            elementwise(
+                sampled * embedding.hidden,
+                reads=1,
+                writes=1,
+                flops=NORM_FLOPS,
+                element_bytes=widths.base_bytes,
+            ),
+        )
     for projection in embedding.projections[1:]:
         yield context.linear(projection, context.tokens)
     inputs, outputs = embedding.head.local(context.tensor_parallel)
-    yield context.operator("lm_head_gemm", "gemm", gemm(
-        sampled, outputs, inputs, weight_bytes=widths.embedding_bytes, input_bytes=widths.base_bytes,
-        output_bytes=widths.base_bytes, matrix_type=widths.base,
-    ))  # fmt: skip
+    yield context.operator(
+        "lm_head_gemm",
+        "gemm",
+        gemm(
+            sampled,
+            outputs,
+            inputs,
+            weight_bytes=widths.embedding_bytes,
+            input_bytes=widths.base_bytes,
+            output_bytes=widths.base_bytes,
+            matrix_type=widths.base,
+        ),
+    )
     if context.tensor_parallel > 1:
-        yield context.all_gather("logits_all_gather", sampled * embedding.vocabulary * widths.base_bytes)
+        message = sampled * embedding.vocabulary * widths.base_bytes
+        yield context.collective("logits_all_gather", "all_gather", message, ranks=context.tensor_parallel)
     if not context.engine.fuses("logits"):
-        yield context.operator("sampling", "elementwise", elementwise(
-            sampled * embedding.vocabulary, reads=1, writes=0, flops=SAMPLING_FLOPS, element_bytes=widths.base_bytes,
-        ))  # fmt: skip
+        yield context.operator(
+            "sampling",
+            "elementwise",
+            elementwise(
+                sampled * embedding.vocabulary,
+                reads=1,
+                writes=0,
+                flops=SAMPLING_FLOPS,
+                element_bytes=widths.base_bytes,
+            ),
+        )
 
 
 def matrix_flops(operators: Iterable[Operator], *, categories: frozenset[str] | None = None) -> float:

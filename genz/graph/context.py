@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from genz.graph.step import Category, Operator, Run, Step
+from genz.graph.step import Category, Group, Operator, Run, Step
 from genz.numerics import Number
 from genz.operators.demand import Demand
 from genz.operators.gemm import gemm
+from genz.operators.visibility import Sight
 from genz.specs.engine import Engine
 from genz.specs.layers import Linear
+from genz.specs.parallelism import Parallelism
 from genz.specs.precision import Widths
 
 
@@ -20,7 +23,8 @@ class Context:
     step: Step
     widths: Widths
     engine: Engine
-    tensor_parallel: int = 1
+    parallelism: Parallelism
+    routing: str = "balanced"
     layer: str = ""
     count: int = 1
 
@@ -28,9 +32,49 @@ class Context:
         """The same for `count` layers of one kind."""
         return replace(self, layer=layer, count=count)
 
+    def by_phase(self) -> tuple[Context, ...]:
+        """The same for each part of the step whose attention takes kernels of its own."""
+        steps = self.step.by_phase()
+        return (self,) if len(steps) == 1 else tuple(replace(self, step=step) for step in steps)
+
+    @property
+    def tensor_parallel(self) -> int:
+        return self.parallelism.tensor
+
+    @property
+    def prompt_split(self) -> int:
+        """Devices over which the new tokens of a prompt are split; a decode step has one a sequence, on all of them."""
+        return self.parallelism.context if self.step.phase == "prefill" else 1
+
+    @property
+    def cache_split(self) -> int:
+        """Devices over which the keys that a decode step reads are split."""
+        parallelism = self.parallelism
+        return 1 if self.step.phase == "prefill" else parallelism.context * parallelism.decode_context
+
+    def local_new_tokens(self, group: Group) -> Number:
+        """New tokens of one sequence of a group on one device."""
+        return group.new_tokens / self.prompt_split
+
+    def local_sight(self, sight: Sight) -> Sight:
+        """What one device works through: its share of a prompt's queries, or of the keys that a decode step reads."""
+        split = self.cache_split
+        return Sight(sight.pairs / (self.prompt_split * split), sight.keys / split, sight.shared / split)
+
+    @property
+    def gathered_heads(self) -> int:
+        """Tensor ranks whose queries each device attends for, as they share one copy of the cache."""
+        return 1 if self.step.phase == "prefill" else self.parallelism.decode_context
+
     @property
     def tokens(self) -> Number:
-        return self.step.tokens
+        """New tokens that the linear operators of one device see."""
+        return self.step.tokens / self.prompt_split
+
+    @property
+    def elementwise_tokens(self) -> Number:
+        """New tokens whose norms and residuals one device computes."""
+        return self.tokens / (self.tensor_parallel if self.parallelism.sequence_parallel else 1)
 
     def operator(self, name: str, category: Category, demand: Demand, *, times: int = 1, kernels: int = 1) -> Operator:
         """An operator that demands the same in every step."""
@@ -62,14 +106,23 @@ class Context:
         )
         return self.operator(name, "gemm", demand)
 
-    def all_reduce(self, name: str, width: int) -> Operator:
-        """The sum over tensor-parallel ranks of `width` features of every token."""
-        return self._collective(name, "all_reduce", self.tokens * width * self.widths.base_bytes)
+    def sum_over_ranks(self, name: str, width: int) -> Iterable[Operator]:
+        """The sum over tensor-parallel ranks of `width` features of every token.
 
-    def all_gather(self, name: str, message_bytes: Number) -> Operator:
-        """The concatenation of the ranks' shares of `message_bytes` in all."""
-        return self._collective(name, "all_gather", message_bytes)
+        With sequence parallelism each rank keeps its share of the tokens and gathers the others before the next matrix.
+        """
+        if self.tensor_parallel == 1:
+            return
+        message = self.tokens * width * self.widths.base_bytes
+        if self.parallelism.sequence_parallel:
+            yield self.collective(f"{name}_reduce_scatter", "reduce_scatter", message, ranks=self.tensor_parallel)
+            yield self.collective(f"{name}_all_gather", "all_gather", message, ranks=self.tensor_parallel)
+        else:
+            yield self.collective(f"{name}_all_reduce", "all_reduce", message, ranks=self.tensor_parallel)
 
-    def _collective(self, name: str, kind: str, message_bytes: Number) -> Operator:
+    def collective(
+        self, name: str, kind: str, message_bytes: Number, *, ranks: int, stride: int = 1, hides_behind: str | None = None
+    ) -> Operator:
+        """An exchange of `message_bytes` between ranks that lie `stride` apart."""
         run = Run(Demand(message_bytes=message_bytes), None, self.step.repeats)
-        return Operator(name, self.layer, "collective", self.count, (run,), 1, kind, self.tensor_parallel)
+        return Operator(name, self.layer, "collective", self.count, (run,), 1, kind, ranks, stride, hides_behind)

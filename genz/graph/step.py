@@ -7,6 +7,7 @@ from typing import Literal
 
 from genz.numerics import Number, total
 from genz.operators.demand import Demand
+from genz.operators.exchange import TokenExchange
 
 PhaseName = Literal["prefill", "decode"]
 Category = Literal["gemm", "attention", "experts", "elementwise", "embedding", "collective"]
@@ -16,8 +17,9 @@ Category = Literal["gemm", "attention", "experts", "elementwise", "embedding", "
 class Group:
     """`sequences` alike: each has `context` tokens in the cache and processes `new_tokens` more.
 
-    `sampled` positions of each are turned into logits. `shared_context` tokens of the context belong
-    to a prompt whose cache `beams` sequences share.
+    `sampled` positions of each are turned into logits. Over repeats of a step the context grows by `advance`, by the new
+    tokens unless told. `phase` says which kernels attention takes, that of the step unless told. `shared_context` tokens
+    of the context belong to a prompt whose cache `beams` sequences share.
     """
 
     sequences: Number
@@ -26,6 +28,8 @@ class Group:
     sampled: Number = 1
     shared_context: Number = 0
     beams: Number = 1
+    advance: Number | None = None
+    phase: PhaseName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,16 @@ class Step:
     phase: PhaseName
     groups: tuple[Group, ...]
     repeats: Number = 1
+
+    def by_phase(self) -> tuple[Step, ...]:
+        """The step's groups apart by the kernels that their attention takes: the step itself where all are alike."""
+        phases = dict.fromkeys(group.phase or self.phase for group in self.groups)
+        if list(phases) == [self.phase]:
+            return (self,)
+        return tuple(
+            Step(phase, tuple(group for group in self.groups if (group.phase or self.phase) == phase), self.repeats)
+            for phase in phases
+        )
 
     @property
     def tokens(self) -> Number:
@@ -68,7 +82,9 @@ class Run:
 class Operator:
     """One operator of the graph: `count` alike in a step (one a layer), each of `kernels` kernels.
 
-    `layer` names the kind of layer it belongs to, `collective` and `ranks` the exchange it makes.
+    `layer` names the kind of layer it belongs to. A `collective` is an exchange between `ranks` that lie `stride` apart
+    (of tokens with their experts, an `exchange`); one that `hides_behind` another operator of its layer runs at the same
+    time and costs what it takes longer.
     """
 
     name: str
@@ -79,3 +95,6 @@ class Operator:
     kernels: int = 1
     collective: str | None = None
     ranks: int = 1
+    stride: int = 1
+    hides_behind: str | None = None
+    exchange: TokenExchange | None = None

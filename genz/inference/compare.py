@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = (
-    "ttft_s", "tpot_s", "e2e_s", "output_tokens_per_s", "energy_j_per_output_token", "power_w", "memory_total_bytes",
-    "prefill_bound", "decode_bound", "usd_per_million_output_tokens",
-)  # fmt: skip
+    "ttft_s",
+    "tpot_s",
+    "e2e_s",
+    "output_tokens_per_s",
+    "energy_j_per_output_token",
+    "power_w",
+    "memory_total_bytes",
+    "prefill_bound",
+    "decode_bound",
+    "usd_per_million_output_tokens",
+)
 SINGULAR = {"model": "models", "platform": "platforms", "precision": "precisions", "engine": "engines", "tp": "tps"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from genz.energy import energy_constants
@@ -10,8 +10,11 @@ from genz.footprint import Memory, footprint
 from genz.graph.builder import build
 from genz.graph.step import Group, Operator, Step
 from genz.inference.phase import PhaseCost, phase_cost
+from genz.inference.pipeline import pipeline_cost
 from genz.inference.question import Question
-from genz.numerics import Number, safe_divide
+from genz.numerics import Number, ceil_div, safe_divide
+from genz.specs.offload import NOTHING_OFFLOADED, tier_of
+from genz.specs.parallelism import Stage, distinct_stages
 from genz.timing.machine import Machine
 
 
@@ -55,7 +58,8 @@ class Outcome:
         question = self.question
         devices = question.platform.devices
         # Replicas that hold fewer requests than the fullest do less work.
-        active = question.parallelism.devices * question.workload.batch / question.requests_per_replica
+        alike = question.parallelism.tensor * question.parallelism.context
+        active = alike * question.workload.batch / question.requests_per_rank
         dynamic = self.prefill.dynamic_energy + self.decode.dynamic_energy
         return devices * question.platform.chip.power.idle * self.e2e + active * dynamic
 
@@ -71,16 +75,24 @@ class Outcome:
 
 
 def prefill_step(question: Question) -> Step:
-    """All prompts of a replica in one step; beams share the prompt."""
-    workload = question.workload
-    return Step("prefill", (Group(question.requests_per_replica, workload.new_prompt_tokens, workload.cached_tokens),))
+    """The prompts of one data-parallel rank, or of one micro-batch of them; beams share the prompt.
+
+    At `engine` fidelity an engine takes no more than its `max_num_batched_tokens` in one step, so that the batch goes
+    through in several, each with its share of the prompts; at the roofline all go at once.
+    """
+    workload, requests = question.workload, question.requests_per_micro_batch
+    steps: Number = 1
+    if question.fidelity != "roofline":
+        steps = ceil_div(requests * workload.new_prompt_tokens, question.engine.memory.max_num_batched_tokens)
+    group = Group(requests / steps, workload.new_prompt_tokens, workload.cached_tokens, advance=0)
+    return Step("prefill", (group,), steps)
 
 
 def decode_step(question: Question) -> Step:
-    """One token for each sequence of a replica, as often as tokens are left after the first."""
+    """One token for each sequence of a data-parallel rank (or micro-batch), as often as tokens are left after the first."""
     workload = question.workload
     group = Group(
-        sequences=question.requests_per_replica * workload.beams,
+        sequences=question.requests_per_micro_batch * workload.beams,
         new_tokens=1,
         context=workload.input_tokens,
         shared_context=workload.input_tokens,
@@ -89,36 +101,64 @@ def decode_step(question: Question) -> Step:
     return Step("decode", (group,), workload.output_tokens - 1)
 
 
-def operators(question: Question, step: Step) -> tuple[Operator, ...]:
-    """The operators of a step of this question."""
+def operators(question: Question, step: Step, stage: Stage | None = None) -> tuple[Operator, ...]:
+    """The operators of a step of this question, on one device of a pipeline stage."""
     return build(
-        question.model, step, parallelism=question.parallelism, widths=question.widths, engine=question.engine
+        question.model,
+        step,
+        parallelism=question.parallelism,
+        widths=question.widths,
+        engine=question.engine,
+        stage=stage,
+        routing=question.routing,
     )
 
 
 def memory_of(question: Question, requests: Number | None = None) -> Memory:
-    """Memory of the fullest device, for the question's batch or for another number of requests on a replica."""
+    """Memory of the fullest device, for the question's batch or for another number of requests on a data-parallel rank."""
     return footprint(
         question.model,
         question.workload,
-        requests=question.requests_per_replica if requests is None else requests,
+        requests=question.requests_per_rank if requests is None else requests,
         parallelism=question.parallelism,
         widths=question.widths,
         engine=question.engine,
         capacity_bytes=question.platform.chip.main_memory.capacity,
         utilization=question.utilization,
+        offload=question.offload,
     )
+
+
+def cost_of(question: Question, step: Step, memory: Memory | None = None) -> PhaseCost:
+    """What a step of this question takes, over all stages of its pipeline."""
+    held = memory or memory_of(question)
+    machine = Machine(question.platform, question.engine, question.fidelity, held.weights_bytes + held.kv_cache_bytes)
+    constants = energy_constants(question.platform)
+    stages = distinct_stages(question.model, question.parallelism.pipeline)
+    costs = [
+        (
+            phase_cost(operators(question, step, stage), step, machine, constants, fetch=_fetch_time(question, step)),
+            alike,
+        )
+        for stage, alike in stages
+    ]
+    return pipeline_cost(costs, step.phase, question.micro_batches)
+
+
+def _fetch_time(question: Question, step: Step) -> Number:
+    """Seconds per step in which a device fetches what is offloaded: its share of the weights, and of the cache in decode."""
+    offload = question.offload
+    if offload is NOTHING_OFFLOADED:
+        return 0.0
+    whole = memory_of(replace(question, offload=NOTHING_OFFLOADED))
+    fetched = offload.weights * whole.weights_bytes
+    if step.phase == "decode":
+        fetched = fetched + offload.cache * whole.kv_cache_bytes
+    return fetched / tier_of(question.platform, offload.tier).bandwidth
 
 
 def evaluate(question: Question) -> Outcome:
     """Memory, prefill and decode of a question, by formulas alone: what does not fit is priced all the same."""
     memory = memory_of(question)
-    machine = Machine(
-        question.platform, question.engine, question.fidelity, memory.weights_bytes + memory.kv_cache_bytes
-    )
-    constants = energy_constants(question.platform)
-
-    def cost(step: Step) -> PhaseCost:
-        return phase_cost(operators(question, step), step, machine, constants)
-
-    return Outcome(question, memory, cost(prefill_step(question)), cost(decode_step(question)))
+    prefill, decode = (cost_of(question, step, memory) for step in (prefill_step(question), decode_step(question)))
+    return Outcome(question, memory, prefill, decode)

@@ -14,7 +14,6 @@ from genz.inference.question import Question, settle_widths
 from genz.numerics import Number
 from genz.specs import catalog
 from genz.specs.hardware import Chip, Platform
-from genz.specs.parallelism import Parallelism
 from genz.specs.precision import Widths
 from genz.specs.workload import MAX_COUNT
 
@@ -39,7 +38,7 @@ def largest_batch(question: Question) -> int:
     """The largest batch of the whole deployment that fits in memory; 0 where not one request does."""
     most = MAX_COUNT if question.max_num_seqs is None else max(question.max_num_seqs // int(question.workload.beams), 1)
     requests = largest_whole(lambda requests: bool(memory_of(question, requests).fits), most=most)
-    return requests * question.replicas
+    return requests * question.parallelism.data
 
 
 def longest_context(question: Question) -> int | None:
@@ -72,14 +71,14 @@ def largest_batch_within(question: Question, *, tpot: Number) -> int:
         raise InvalidValueError(
             "tpot: a request of one output token has none", field="tpot", value=tpot, allowed="2 or more output tokens"
         )
-    replicas = question.replicas
-    most = largest_batch(question) // replicas
+    ranks = question.parallelism.data
+    most = largest_batch(question) // ranks
 
     def meets(requests: int) -> bool:
-        workload = replace(question.workload, batch=requests * replicas)
+        workload = replace(question.workload, batch=requests * ranks)
         return bool(evaluate(replace(question, workload=workload)).tpot <= tpot)
 
-    return largest_whole(meets, most=most) * replicas if most else 0
+    return largest_whole(meets, most=most) * ranks if most else 0
 
 
 def critical_batch(chip: Chip, widths: Widths) -> Number:
@@ -130,8 +129,14 @@ class Remedy:
 
 def remedies(question: Question) -> list[Remedy]:
     """Single changes, each the smallest of its kind, that make the question fit; two or three where none does alone."""
-    single = [*_fewer(question), *_shorter(question), *_first_fitting(_wider(question)), *_first_fitting(_narrower(question)),
-              *_first_fitting(_narrower_cache(question)), *_larger_share(question)]  # fmt: skip
+    single = [
+        *_fewer(question),
+        *_shorter(question),
+        *_first_fitting(_wider(question)),
+        *_first_fitting(_narrower(question)),
+        *_first_fitting(_narrower_cache(question)),
+        *_larger_share(question),
+    ]
     return single or [*_first_fitting(_combined(question))]
 
 
@@ -159,12 +164,17 @@ def _shorter(question: Question) -> Iterator[Remedy]:
 
 def _wider(question: Question) -> Iterator[Remedy]:
     """Every wider tensor parallelism, on more of the same chips if need be; the smallest first."""
-    model, chip, given = question.model, question.platform.chip, question.platform
-    for degree in range(question.parallelism.tensor + 1, model.attention_heads + 1):
-        parallelism = Parallelism(tensor=degree)
+    model, chip, given, asked = question.model, question.platform.chip, question.platform, question.parallelism
+    if asked.expert > 1 or asked.decode_context > 1:
+        return
+    for degree in range(asked.tensor + 1, model.attention_heads + 1):
+        if model.attention_heads % degree:
+            continue
+        devices = degree * asked.pipeline * asked.context
         try:
-            platform = given if degree <= given.devices else _more_of(chip, degree)
-            parallelism.check(model, devices=platform.devices, domain=platform.scale_up_size)
+            platform = given if devices <= given.devices else _more_of(chip, devices)
+            parallelism = replace(asked, tensor=degree, data=platform.devices // devices)
+            parallelism.check(model, devices=platform.devices, joined=platform.joined_devices)
         except GenZError:
             continue
         flag = "" if platform is given else f'--platform "{platform.name}" '

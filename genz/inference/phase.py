@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from genz.energy import EnergyConstants, collective_energy, dynamic_energy
@@ -32,6 +32,18 @@ class OperatorCost:
     memory_bytes: Number
     energy: Number
 
+    def times(self, factor: Number) -> OperatorCost:
+        """The cost of `factor` such phases one after the other."""
+        return OperatorCost(
+            self.operator,
+            self.device_time * factor,
+            self.gap_time * factor,
+            tuple(part * factor for part in self.busy),
+            self.matrix_flops * factor,
+            self.memory_bytes * factor,
+            self.energy * factor,
+        )
+
     @property
     def bound(self) -> Any:
         """Index into `BOUNDS` of what limits the operator; an array where the numbers are arrays."""
@@ -47,7 +59,8 @@ class PhaseCost:
     """What a phase takes on one device.
 
     `time` [s] is the whole phase, of which the engine's host adds `host_time` [s]; `dynamic_energy` [J] is
-    drawn beyond idle; `is_power_limited` tells whether the power limit stretched it.
+    drawn beyond idle; `is_power_limited` tells whether the power limit stretched it; `fetch_wait` [s] is how much longer
+    what is offloaded takes to arrive.
     """
 
     operators: tuple[OperatorCost, ...]
@@ -57,6 +70,7 @@ class PhaseCost:
     time: Number
     dynamic_energy: Number
     is_power_limited: Any
+    fetch_wait: Number = 0.0
 
     @property
     def matrix_flops(self) -> Number:
@@ -68,7 +82,7 @@ class PhaseCost:
 
     def time_by_bound(self) -> tuple[Number, Number, Number, Number]:
         """Seconds for which compute, memory, network and host are what the phase waits for."""
-        shares: list[Number] = [0.0, 0.0, 0.0, self.host_time]
+        shares: list[Number] = [0.0, self.fetch_wait, 0.0, self.host_time]
         for cost in self.operators:
             bound = cost.bound
             for index in range(len(BOUNDS)):
@@ -77,18 +91,20 @@ class PhaseCost:
 
 
 def phase_cost(
-    operators: Sequence[Operator], step: Step, machine: Machine, constants: EnergyConstants
+    operators: Sequence[Operator], step: Step, machine: Machine, constants: EnergyConstants, *, fetch: Number = 0.0
 ) -> PhaseCost:
     """Time and energy of `step.repeats` steps.
 
-    time = max(sum of operators, launches on the host) + host time per step; then no less than
+    time = max(sum of operators, launches on the host) + host time per step; no less than what is fetched from another tier
+    takes (`fetch` seconds a step); then no less than
     dynamic energy / (power limit - idle power), as a chip at its limit slows down. At the roofline there is
     no throttling, and power is held at the limit instead.
     """
-    costs = tuple(_operator_cost(operator, machine, constants) for operator in operators)
+    costs = _expose(tuple(_operator_cost(operator, machine, constants) for operator in operators))
     device_time = total([cost.device_time for cost in costs])
     host_time = _host_time(operators, step, machine, device_time)
-    unthrottled = device_time + host_time
+    fetch_wait = maximum(step.repeats * fetch - device_time - host_time, 0.0)
+    unthrottled = device_time + host_time + fetch_wait
     energy = total([cost.energy for cost in costs])
     power = machine.platform.chip.power
     headroom = power.tdp - power.idle
@@ -97,7 +113,21 @@ def phase_cost(
     else:
         time, energy = unthrottled, minimum(energy, unthrottled * headroom)
     limited = False if is_symbolic(time) else energy >= unthrottled * headroom
-    return PhaseCost(costs, step.repeats, device_time, host_time, time, energy, limited)
+    return PhaseCost(costs, step.repeats, device_time, host_time, time, energy, limited, fetch_wait)
+
+
+def _expose(costs: tuple[OperatorCost, ...]) -> tuple[OperatorCost, ...]:
+    """Shorten each exchange that runs behind another operator to what it takes longer than that."""
+    by_name = {(cost.operator.layer, cost.operator.name): cost.device_time for cost in costs}
+
+    def exposed(cost: OperatorCost) -> OperatorCost:
+        operator = cost.operator
+        if operator.hides_behind is None:
+            return cost
+        longer = maximum(cost.device_time - by_name[operator.layer, operator.hides_behind], 0.0)
+        return replace(cost, device_time=longer)
+
+    return tuple(exposed(cost) for cost in costs)
 
 
 def _host_time(operators: Sequence[Operator], step: Step, machine: Machine, device_time: Number) -> Number:
@@ -150,9 +180,12 @@ def _run_cost(run: Run, machine: Machine, constants: EnergyConstants) -> _RunCos
     energy = dynamic_energy(first, crossing, constants)
     if run.last is None:
         return _RunCost(
-            length * maximum(*busy), tuple(length * seconds for seconds in busy), length * first.matrix_flops,
-            length * first.memory_bytes, length * energy,
-        )  # fmt: skip
+            length * maximum(*busy),
+            tuple(length * seconds for seconds in busy),
+            length * first.matrix_flops,
+            length * first.memory_bytes,
+            length * energy,
+        )
     last = run.last
     last_crossing = machine.level_bytes(last, working_set=working_set)
     last_busy = machine.components(last, last_crossing)
@@ -172,7 +205,8 @@ def _collective_cost(
     (run,) = operator.runs
     executions = operator.count * run.length
     message = run.first.message_bytes
-    transfer = executions * machine.collective(kind, message, operator.ranks)
+    group = machine.group(operator.ranks, operator.stride)
+    transfer = executions * machine.collective(kind, message, group, operator.exchange)
     gap = executions * gap_per_step
-    energy = executions * collective_energy(kind, message, operator.ranks, constants)
+    energy = executions * collective_energy(kind, message, group, constants, operator.exchange)
     return OperatorCost(operator, transfer + gap, gap, (transfer,), 0.0, 0.0, energy)

@@ -24,12 +24,25 @@ def predict(
     model: str | ModelSpec,
     platform: str | Platform | Chip,
     *,
-    input: int | None = None,
+    input: int | None = None,  # noqa: A002
     output: int | None = None,
     batch: int = 1,
     beams: int | None = None,
     cached: int = 0,
     tp: int = 1,
+    pp: int = 1,
+    dp: int | None = None,
+    cp: int = 1,
+    ep: int = 1,
+    dcp: int = 1,
+    redundant_experts: int = 0,
+    micro_batches: int | None = None,
+    sequence_parallel: bool = False,
+    context_exchange: str = "ring",
+    routing: str = "balanced",
+    offload_weights: float = 0.0,
+    offload_cache: float = 0.0,
+    offload_tier: str = "host",
     precision: str | Precision = "auto",
     kv_cache_dtype: str | None = None,
     engine: str | Engine = DEFAULT_ENGINE,
@@ -52,7 +65,15 @@ def predict(
         batch: requests in the whole deployment; replicas share them.
         beams: sequences that each request keeps; they share the cache of the prompt.
         cached: tokens of each prompt that are in the cache already.
-        tp: tensor-parallel devices; what remains of the platform holds further replicas.
+        tp, pp, dp, cp, ep, dcp: degrees of tensor, pipeline, data, context, expert and decode-context parallelism, as
+            `Parallelism` describes them; dp left out is what remains of the devices.
+        redundant_experts: further copies of experts in each layer, spread over the expert ranks.
+        micro_batches: that a batch is cut into for the pipeline; as many as stages unless told.
+        sequence_parallel: split norms and residuals over the tensor ranks.
+        context_exchange: "ring" or "all_gather": how a prompt's keys and values reach all context ranks.
+        offload_weights, offload_cache: shares that live in `offload_tier` ("host", or a tier of the platform's file) and are
+            fetched, one layer ahead, in every step.
+        routing: how tokens spread over expert ranks: "balanced", "uniform" (random) or "worst".
         precision: a name from the catalog, or "auto" for what the model's files say.
         kv_cache_dtype: data type of the KV cache; that of what is not quantised unless told or said by the precision.
         engine: the serving engine, whose fusion, overheads and memory rules apply.
@@ -71,10 +92,37 @@ def predict(
     """
     case = use_case_of(use_case)
     question = settle_question(
-        model, platform, input=input, output=output, batch=batch, beams=beams, cached=cached, tp=tp, precision=precision,
-        kv_cache_dtype=kv_cache_dtype, engine=engine, fidelity=fidelity, use_case=case, max_model_len=max_model_len,
-        max_num_seqs=max_num_seqs, gpu_memory_utilization=gpu_memory_utilization, treat_as=treat_as,
-    )  # fmt: skip
+        model,
+        platform,
+        input=input,
+        output=output,
+        batch=batch,
+        beams=beams,
+        cached=cached,
+        tp=tp,
+        pp=pp,
+        dp=dp,
+        cp=cp,
+        ep=ep,
+        dcp=dcp,
+        redundant_experts=redundant_experts,
+        micro_batches=micro_batches,
+        sequence_parallel=sequence_parallel,
+        context_exchange=context_exchange,
+        routing=routing,
+        offload_weights=offload_weights,
+        offload_cache=offload_cache,
+        offload_tier=offload_tier,
+        precision=precision,
+        kv_cache_dtype=kv_cache_dtype,
+        engine=engine,
+        fidelity=fidelity,
+        use_case=case,
+        max_model_len=max_model_len,
+        max_num_seqs=max_num_seqs,
+        gpu_memory_utilization=gpu_memory_utilization,
+        treat_as=treat_as,
+    )
     prices = _prices(question.platform, price, energy_price, carbon_intensity)
     return answer(question, prices=prices, slo=case.slo if case else None)
 
@@ -92,9 +140,11 @@ def _check_single(values: dict[str, Any]) -> None:
     for field, value in values.items():
         if is_symbolic(value) or np.ndim(value):
             raise InvalidValueError(
-                f"{field}: an array or a symbol is no single question", field=field, value=value,
+                f"{field}: an array or a symbol is no single question",
+                field=field,
+                value=value,
                 hint="genz.evaluate(genz.settle_question(...)) takes arrays and symbols",
-            )  # fmt: skip
+            )
 
 
 def largest_batch(
@@ -108,7 +158,8 @@ def largest_batch(
     question = settle_question(model, platform, **asked)
     if tpot is None:
         return limits.largest_batch(question)
-    return limits.largest_batch_within(question, tpot=units.parse(tpot, units.TIME, field="tpot", needs_unit=isinstance(tpot, str)))
+    goal = units.parse(tpot, units.TIME, field="tpot", needs_unit=isinstance(tpot, str))
+    return limits.largest_batch_within(question, tpot=goal)
 
 
 def _prices(platform: Platform, device: Any, energy: Any, carbon: Any) -> Prices:
@@ -120,7 +171,7 @@ def _prices(platform: Platform, device: Any, energy: Any, carbon: Any) -> Prices
         text = f"{value} {unit}" if isinstance(value, (int, float)) else value
         parsed = units.parse(text, dimension, field=field)
         if parsed < 0:
-            raise units.UnitError(f"{field}: {value!r} is negative", field=field, value=value, allowed="0 or more")
+            raise InvalidValueError(f"{field}: {value!r} is negative", field=field, value=value, allowed="0 or more")
         return parsed
 
     rent = read(device, units.PRICE_RATE, "USD/h", "price")

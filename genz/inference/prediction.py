@@ -14,6 +14,7 @@ from genz.inference.evaluate import Outcome
 from genz.inference.phase import BOUNDS, PhaseCost
 from genz.inference.question import Question
 from genz.numerics import Number
+from genz.specs.parallelism import FLAGS
 from genz.specs.workload import SLO
 
 if TYPE_CHECKING:
@@ -206,8 +207,12 @@ class Prediction:
                 "active_parameters": question.model.active_parameters,
                 "kv_bytes_per_token": kv_bytes_per_token(question.model, question.widths),
             },
-            "platform": {"name": question.platform.name, "chip": question.platform.chip.name, "devices": question.platform.devices},
-            "parallelism": {"tensor_parallel_size": question.parallelism.tensor, "replicas": question.replicas},
+            "platform": {
+                "name": question.platform.name,
+                "chip": question.platform.chip.name,
+                "devices": question.platform.devices,
+            },
+            "parallelism": _describe_parallelism(question),
             "engine": question.engine.name,
             "precision": _describe_widths(question),
             "workload": _describe_workload(question),
@@ -230,9 +235,11 @@ class Prediction:
         import pandas as pd
 
         rows = [
-            row for name, cost in (("prefill", self.outcome.prefill), ("decode", self.outcome.decode))
-            if name in self.phases for row in _operator_rows(name, cost)
-        ]  # fmt: skip
+            row
+            for name, cost in (("prefill", self.outcome.prefill), ("decode", self.outcome.decode))
+            if name in self.phases
+            for row in _operator_rows(name, cost)
+        ]
         return pd.DataFrame(rows)
 
     def __str__(self) -> str:
@@ -270,6 +277,17 @@ def _describe_widths(question: Question) -> dict[str, Any]:
         "activations": widths.activations,
         "unquantised": widths.base,
         "kv_cache": widths.kv_cache,
+    }
+
+
+def _describe_parallelism(question: Question) -> dict[str, Any]:
+    laid = question.parallelism
+    degrees = {flag: getattr(laid, name) for name, flag in FLAGS.items()}
+    return {
+        **degrees,
+        "micro_batches": question.micro_batches,
+        "sequence_parallel": laid.sequence_parallel,
+        "replicas": laid.replicas,
     }
 
 

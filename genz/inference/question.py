@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from genz.errors import InvalidValueError, shown, unknown_name
-from genz.numerics import Number, ceil_div, every, is_symbolic
+from genz.numerics import Number, ceil_div, every, is_symbolic, minimum
+from genz.operators.moe import ROUTINGS
 from genz.specs import catalog
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip, Platform
 from genz.specs.model import ModelSpec
-from genz.specs.parallelism import Parallelism
+from genz.specs.offload import HOST, NOTHING_OFFLOADED, Offload, tier_of
+from genz.specs.parallelism import FLAGS, Parallelism, fill
 from genz.specs.precision import DATA_TYPES, Precision, Widths, settle
 from genz.specs.workload import UseCase, Workload, check_count
 from genz.timing.machine import FIDELITIES, Fidelity
+from genz.timing.network import span
 
 DEFAULT_ENGINE = "vllm"
 DEFAULT_FIDELITY: Fidelity = "engine"
@@ -38,6 +41,8 @@ class Question:
     max_num_seqs: int | None = None
     use_case: str | None = None
     kv_cache_dtype: str | None = None
+    routing: str = "balanced"
+    offload: Offload = NOTHING_OFFLOADED
 
     def on(self, platform: Platform) -> Question:
         """The same question on a platform whose figures were changed, as `genz.bind` does."""
@@ -49,25 +54,48 @@ class Question:
 
     @property
     def replicas(self) -> int:
-        """Copies of the model that share the batch."""
-        return self.platform.devices // self.parallelism.devices
+        """Copies of the model that share the batch and run on their own."""
+        return self.parallelism.replicas
 
     @property
-    def requests_per_replica(self) -> Number:
-        """Requests of the batch on the fullest replica."""
-        return ceil_div(self.workload.batch, self.replicas)
+    def requests_per_rank(self) -> Number:
+        """Requests of the batch on the fullest data-parallel rank."""
+        return ceil_div(self.workload.batch, self.parallelism.data)
+
+    @property
+    def micro_batches(self) -> Number:
+        """Micro-batches that a rank's requests are cut into: as many as asked for, if there are as many requests."""
+        return minimum(self.parallelism.stages_in_flight, self.requests_per_rank)
+
+    @property
+    def requests_per_micro_batch(self) -> Number:
+        """Requests that one pipeline stage processes at once."""
+        return ceil_div(self.requests_per_rank, self.micro_batches)
 
 
 def settle_question(
     model: str | ModelSpec,
     platform: str | Platform | Chip,
     *,
-    input: Number | None = None,
+    input: Number | None = None,  # noqa: A002
     output: Number | None = None,
     batch: Number = 1,
     beams: Number | None = None,
     cached: Number = 0,
     tp: int = 1,
+    pp: int = 1,
+    dp: int | None = None,
+    cp: int = 1,
+    ep: int = 1,
+    dcp: int = 1,
+    redundant_experts: int = 0,
+    micro_batches: int | None = None,
+    sequence_parallel: bool = False,
+    context_exchange: str = "ring",
+    routing: str = "balanced",
+    offload_weights: Number = 0.0,
+    offload_cache: Number = 0.0,
+    offload_tier: str = HOST,
     precision: str | Precision = "auto",
     kv_cache_dtype: str | None = None,
     engine: str | Engine = DEFAULT_ENGINE,
@@ -90,8 +118,24 @@ def settle_question(
         raise unknown_name("fidelity", str(fidelity), FIDELITIES)
     workload = _workload(case, input=input, output=output, batch=batch, beams=beams, cached=cached)
     _check_lengths(model_spec, workload, max_model_len)
-    parallelism = Parallelism(tensor=_whole(tp, "tensor_parallel_size"))
-    parallelism.check(model_spec, devices=platform_spec.devices, domain=platform_spec.scale_up_size)
+    parallelism = fill(
+        devices=platform_spec.devices,
+        tensor=_whole(tp, FLAGS["tensor"]),
+        pipeline=_whole(pp, FLAGS["pipeline"]),
+        data=None if dp is None else _whole(dp, FLAGS["data"]),
+        context=_whole(cp, FLAGS["context"]),
+        expert=_whole(ep, FLAGS["expert"]),
+        decode_context=_whole(dcp, FLAGS["decode_context"]),
+        redundant_experts=_whole(redundant_experts, FLAGS["redundant_experts"], least=0),
+        micro_batches=None if micro_batches is None else _whole(micro_batches, FLAGS["micro_batches"]),
+        sequence_parallel=sequence_parallel,
+        context_exchange=context_exchange,
+    )
+    parallelism.check(model_spec, devices=platform_spec.devices, joined=platform_spec.joined_devices)
+    for ranks, stride in parallelism.groups:
+        span(platform_spec.network, ranks, stride)
+    if routing not in ROUTINGS:
+        raise unknown_name("routing", str(routing), ROUTINGS)
     question = Question(
         model=model_spec,
         platform=platform_spec,
@@ -99,11 +143,13 @@ def settle_question(
         parallelism=parallelism,
         widths=settle_widths(model_spec, platform_spec.chip, precision, kv_cache_dtype),
         engine=engine_spec,
-        fidelity=fidelity,  # type: ignore[arg-type]
+        fidelity=fidelity,
         utilization=_utilization(gpu_memory_utilization),
         max_num_seqs=None if max_num_seqs is None else _whole(max_num_seqs, "max_num_seqs"),
         use_case=case.name if case else None,
         kv_cache_dtype=kv_cache_dtype,
+        routing=routing,
+        offload=_offload(platform_spec, offload_weights, offload_cache, offload_tier),
     )
     _check_concurrency(question)
     return question
@@ -114,9 +160,9 @@ def use_case_of(use_case: str | UseCase | None) -> UseCase | None:
     return use_case if use_case is None or isinstance(use_case, UseCase) else catalog.use_case(use_case)
 
 
-def _whole(value: Any, field: str) -> int:
-    """A structural count: one whole number of at least 1, neither array nor symbol."""
-    check_count(value, field, least=1)
+def _whole(value: Any, field: str, *, least: int = 1) -> int:
+    """A structural count: one whole number, neither array nor symbol."""
+    check_count(value, field, least=least)
     if is_symbolic(value) or np.ndim(value):
         raise InvalidValueError(f"{field}: {shown(value)} is not allowed", field=field, value=value, allowed="one whole number")
     return int(value)
@@ -136,7 +182,7 @@ def _platform(platform: str | Platform | Chip) -> Platform:
 def _workload(
     case: UseCase | None,
     *,
-    input: Number | None,
+    input: Number | None,  # noqa: A002
     output: Number | None,
     batch: Number,
     beams: Number | None,
@@ -152,9 +198,11 @@ def _workload(
         if settled[name] is None:
             flag = name.removesuffix("_tokens")
             raise InvalidValueError(
-                f"{name} is missing", field=name, allowed="a whole number of tokens",
+                f"{name} is missing",
+                field=name,
+                allowed="a whole number of tokens",
                 hint=f"give {flag}= (on the command line --{'isl' if flag == 'input' else 'osl'}), or a use case",
-            )  # fmt: skip
+            )
     settled |= {"batch": batch, "cached_tokens": cached}
     Workload(**settled).validate()
     return Workload(**{name: _plain(value) for name, value in settled.items()})
@@ -170,22 +218,38 @@ def _check_lengths(model: ModelSpec, workload: Workload, max_model_len: int | No
         raise InvalidValueError(
             f"{workload.input_tokens} input and {workload.output_tokens} output tokens are more than "
             f"{'max_model_len' if max_model_len is not None else model.name + ' was made for'}: {limit}",
-            field="max_model_len", value=longest, allowed=f"at most {limit} tokens in all",
-            hint=f"to go beyond, say so: max_model_len={np.max(longest)} (on the command line --max-model-len {np.max(longest)})",
-        )  # fmt: skip
+            field="max_model_len",
+            value=longest,
+            allowed=f"at most {limit} tokens in all",
+            hint=f"to go beyond, say so: max_model_len={np.max(longest)} (on the command line --max-model-len)",
+        )
 
 
 def _check_concurrency(question: Question) -> None:
     """Each replica is an engine of its own, which runs `max_num_seqs` sequences at once."""
     most, workload = question.max_num_seqs, question.workload
-    sequences = question.requests_per_replica * workload.beams
+    sequences = question.requests_per_rank * workload.beams
     if most is None or is_symbolic(sequences) or every(sequences <= most):
         return
-    where = f" on each of {question.replicas} replicas" if question.replicas > 1 else ""
+    ranks = question.parallelism.data
+    kind = "replicas" if question.parallelism.coupled_data == 1 else "data-parallel ranks"
+    where = f" on each of {ranks} {kind}" if ranks > 1 else ""
     raise InvalidValueError(
-        f"batch: {question.requests_per_replica} requests of {workload.beams} sequences{where} are more than "
-        f"max_num_seqs = {most}", field="batch", value=workload.batch, allowed=f"at most {most} sequences at once",
-    )  # fmt: skip
+        f"batch: {question.requests_per_rank} requests of {workload.beams} sequences{where} are more than "
+        f"max_num_seqs = {most}",
+        field="batch",
+        value=workload.batch,
+        allowed=f"at most {most} sequences at once",
+    )
+
+
+def _offload(platform: Platform, weights: Number, cache: Number, tier: str) -> Offload:
+    offload = Offload(weights, cache, tier)
+    offload.check()
+    if offload == NOTHING_OFFLOADED:
+        return NOTHING_OFFLOADED
+    tier_of(platform, tier)
+    return offload
 
 
 def _utilization(utilization: Number | None) -> Number | None:
@@ -193,9 +257,11 @@ def _utilization(utilization: Number | None) -> Number | None:
         return utilization
     if not isinstance(utilization, Real) or isinstance(utilization, bool) or not 0 < utilization <= 1:
         raise InvalidValueError(
-            f"gpu_memory_utilization: {shown(utilization)} is not allowed", field="gpu_memory_utilization", value=utilization,
+            f"gpu_memory_utilization: {shown(utilization)} is not allowed",
+            field="gpu_memory_utilization",
+            value=utilization,
             allowed="a fraction above 0 and up to 1",
-        )  # fmt: skip
+        )
     return float(utilization)
 
 
@@ -212,6 +278,4 @@ def settle_widths(model: ModelSpec, chip: Chip, precision: str | Precision, kv_c
         chosen = model.precision or Precision(name=own_type, weights=DATA_TYPES[own_type], activations="base", compute="base")
     else:
         chosen = catalog.precision(precision)
-    return settle(
-        chosen, model_type=own_type, chip_name=chip.name, computable=chip.computable, kv_cache_dtype=kv_cache_dtype
-    )
+    return settle(chosen, model_type=own_type, chip_name=chip.name, computable=chip.computable, kv_cache_dtype=kv_cache_dtype)

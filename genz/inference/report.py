@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genz.errors import DoesNotFitError
 from genz.footprint import Memory
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from genz.inference.prediction import Phase, Prediction
+    from genz.inference.question import Question
 
 PAGE_WIDTH = 80
 WIDE = 150
@@ -27,8 +28,16 @@ def render(*parts: RenderableType, width: int = PAGE_WIDTH) -> str:
     buffer = io.StringIO()
     columns = min(width, shutil.get_terminal_size(fallback=(width, 24)).columns)
     # Names may hold what rich would take for markup, and in a notebook it would display instead of write.
-    console = Console(file=buffer, width=columns, markup=False, emoji=False, highlight=False, force_terminal=False,
-                      force_jupyter=False, legacy_windows=False)  # fmt: skip
+    console = Console(
+        file=buffer,
+        width=columns,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_terminal=False,
+        force_jupyter=False,
+        legacy_windows=False,
+    )
     for index, part in enumerate(parts):
         if index:
             console.print()
@@ -41,8 +50,16 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, w
     from rich import box
     from rich.table import Table
 
-    built = Table(title=title or None, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
-                  pad_edge=False, show_edge=False, show_header=any(header))  # fmt: skip
+    built = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        show_header=any(header),
+    )
     listed = list(rows)
     for index, name in enumerate(header):
         is_short = all(row[index].count(" ") <= 1 for row in listed)
@@ -60,11 +77,16 @@ def seconds(value: float | None) -> str:
 def memory_table(memory: Memory) -> RenderableType:
     """Every term of the fullest device's memory, and what is left of it."""
     terms = (
-        ("weights", memory.weights_bytes), ("KV cache", memory.kv_cache_bytes), ("activations", memory.activations_bytes),
-        ("logits", memory.logits_bytes), ("communication buffers", memory.communication_bytes),
-        ("reserve", memory.reserve_bytes), ("total", memory.total_bytes), ("engine's budget", memory.budget_bytes),
+        ("weights", memory.weights_bytes),
+        ("KV cache", memory.kv_cache_bytes),
+        ("activations", memory.activations_bytes),
+        ("logits", memory.logits_bytes),
+        ("communication buffers", memory.communication_bytes),
+        ("reserve", memory.reserve_bytes),
+        ("total", memory.total_bytes),
+        ("engine's budget", memory.budget_bytes),
         ("device", memory.capacity_bytes),
-    )  # fmt: skip
+    )
     rows = [(name, format_bytes(value), _share(value / memory.capacity_bytes)) for name, value in terms]
     return table("Memory of the fullest device", ("", "size", "of the device"), rows)
 
@@ -76,8 +98,9 @@ def _share(fraction: float) -> str:
 
 def summary(prediction: Prediction) -> str:
     """The answer, what limits it, and what fits, on one page."""
-    return render(_heading(prediction), _answers(prediction), _phases(prediction), memory_table(prediction.memory),
-                  _limits(prediction))  # fmt: skip
+    return render(
+        _heading(prediction), _answers(prediction), _phases(prediction), memory_table(prediction.memory), _limits(prediction)
+    )
 
 
 def _heading(prediction: Prediction) -> str:
@@ -86,14 +109,33 @@ def _heading(prediction: Prediction) -> str:
     active = f", {format_count(model.active_parameters)} active" if model.active_parameters != model.parameters else ""
     beams = f", {workload.beams} beams" if workload.beams != 1 else ""
     cached = f" ({workload.cached_tokens} of them cached)" if workload.cached_tokens else ""
-    copies = f", {question.replicas} replicas of {question.requests_per_replica} requests at most" if question.replicas > 1 else ""
     return (
         f"{model.name} ({format_count(model.parameters)} parameters{active}) on {question.platform.name}\n"
         f"batch {workload.batch}: {workload.input_tokens} input{cached} and {workload.output_tokens} output tokens{beams}\n"
-        f"tensor parallel {question.parallelism.tensor}{copies}\n"
+        f"{_layout(question)}\n"
         f"precision {widths.name}: computes in {widths.compute}, KV cache in {widths.kv_cache}\n"
         f"engine {question.engine.name}, fidelity {question.fidelity}"
     )
+
+
+def _layout(question: Question) -> str:
+    """The degrees of parallelism that are more than one."""
+    laid = question.parallelism
+    degrees = (
+        ("pipeline", laid.pipeline),
+        ("context", laid.context),
+        ("decode context", laid.decode_context),
+        ("expert", laid.expert),
+    )
+    text = f"tensor parallel {laid.tensor}" + "".join(f", {name} parallel {degree}" for name, degree in degrees if degree > 1)
+    if laid.pipeline > 1:
+        text += f" with {question.micro_batches} micro-batches"
+    if laid.data > 1:
+        ranks = f"{laid.replicas} replicas" if laid.coupled_data == 1 else f"data parallel {laid.data}"
+        copies = f" in {laid.replicas} replicas" if laid.coupled_data > 1 and laid.replicas > 1 else ""
+        each = "each" if laid.coupled_data == 1 else "each rank"
+        text += f", {ranks}{copies}, at most {question.requests_per_rank} of the batch on {each}"
+    return text
 
 
 def _answers(prediction: Prediction) -> RenderableType:
@@ -126,7 +168,8 @@ def _answers(prediction: Prediction) -> RenderableType:
 def _phases(prediction: Prediction) -> RenderableType:
     def row(phase: Phase) -> tuple[str, ...]:
         shares = (f"{part / phase.time:.0%}" for part in phase.time_by_bound.values())
-        intensity = f"{phase.arithmetic_intensity:,.1f}", f"{phase.arithmetic_intensity / phase.ridge:.2g}"
+        against = phase.arithmetic_intensity / phase.ridge
+        intensity = f"{phase.arithmetic_intensity:,.1f}", f"{against:.2g}" if against < 10 else f"{against:,.0f}"
         return (phase.name, phase.bound, seconds(phase.time), *shares, *intensity)
 
     rows = [row(phase) for phase in prediction.phases.values()]
@@ -142,29 +185,42 @@ def _limits(prediction: Prediction) -> str:
     return (
         f"Largest batch that fits: {prediction.largest_batch:,}. Longest request at this batch: "
         f"{'any' if longest is None else f'{longest:,} tokens'} (the model was made for "
-        f"{prediction.question.model.max_context:,}). A dense GEMM is compute-bound from {prediction.critical_batch:,.0f} tokens a "
-        f"step; the ridge is at {ridge:,.0f} FLOP/B.{throttled}"
+        f"{prediction.question.model.max_context:,}). A dense GEMM is compute-bound from {prediction.critical_batch:,.0f} "
+        f"tokens a step; the ridge is at {ridge:,.0f} FLOP/B.{throttled}"
     )
 
 
 def operator_table(prediction: Prediction, *, rows: int | None = None) -> str:
     """Each operator of each phase: how often, how long, what it moves and computes, what it waits for."""
-    frame = prediction.to_frame()
+    records: list[dict[str, Any]] = prediction.to_frame().to_dict(orient="records")  # type: ignore[assignment]
     parts = []
-    for name, group in frame.groupby("phase", sort=False):
-        shown = group if rows is None else group.nlargest(rows, "time_s")
-        lines = [
-            (r.layer, r.operator, str(r.count), seconds(r.time_s), f"{r.share:.1%}", r.bound, format_si(r.matrix_flops, "FLOP"),
-             format_bytes(r.memory_bytes, digits=3), f"{r.arithmetic_intensity:,.1f}")
-            for r in shown.itertuples()
-        ]  # fmt: skip
+    for name in prediction.phases:
+        shown = [record for record in records if record["phase"] == name]
+        if rows is not None:
+            shown = sorted(shown, key=lambda record: record["time_s"], reverse=True)[:rows]
         header = ("layer", "operator", "count", "time", "share", "bound", "matrix work", "moved", "FLOP/B")
-        parts.append(table(f"Operators of {name}, all layers and steps, one device", header, lines, words=(0, 1, 5)))
+        title = f"Operators of {name}, all layers and steps, one device"
+        parts.append(table(title, header, map(_operator_cells, shown), words=(0, 1, 5)))
     return render(*parts, width=WIDE)
+
+
+def _operator_cells(record: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        record["layer"],
+        record["operator"],
+        str(record["count"]),
+        seconds(record["time_s"]),
+        f"{record['share']:.1%}",
+        record["bound"],
+        format_si(record["matrix_flops"], "FLOP"),
+        format_bytes(record["memory_bytes"], digits=3),
+        f"{record['arithmetic_intensity']:,.1f}",
+    )
 
 
 def misfit(error: DoesNotFitError) -> str:
     """What does not fit: the memory table and what would help, without any times."""
     listed = "\n".join(f"  - {text}" for text in error.suggestions)
-    remedies = f"Any one of these would make it fit:\n{listed}" if listed else "No change of one kind makes it fit: use other devices."
+    found = f"Any one of these would make it fit:\n{listed}"
+    remedies = found if listed else "These devices, and more of them, cannot hold it."
     return f"{error.message}\n\n{render(memory_table(error.memory))}\n\n{remedies}"

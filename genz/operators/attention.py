@@ -1,4 +1,4 @@
-"""Softmax attention over a KV cache: grouped queries, and the two forms of latent attention."""
+"""Softmax attention over a cache: grouped queries, and the two forms of latent attention, by one formula."""
 
 from __future__ import annotations
 
@@ -19,92 +19,36 @@ def attention(
     sequences: Number,
     new_tokens: Number,
     query_heads: int,
-    kv_heads: int,
     key_dim: int,
     value_dim: int,
+    cached_width: int,
     cache_bytes: Number,
     activation_bytes: Number,
     matrix_type: str,
     fused: bool = True,
+    expands: bool = False,
     beams: Number = 1,
 ) -> Demand:
     """Attention of `sequences` with `new_tokens` queries each, heads as on one device.
 
-    FLOPs = 2 B h P (d_k + d_v) with P pairs; the cache is read once per key and KV head (not query
-    head), and written for each new token: B g (K + n) (d_k + d_v) c bytes. Keys of a prompt that
-    `beams` share are read once for all of them. A fused kernel keeps the scores on the chip.
+    FLOPs = 2 B h P (d_k + d_v) with P pairs. The cache, `cached_width` elements a token, is read once per key (for each KV
+    head, not each query head) and written for each new token: B (K + n) w c bytes. Keys of a prompt that `beams` share
+    are read once for all of them. A fused kernel keeps the scores on the chip.
+
+    - Grouped queries over g KV heads: w = g (d_k + d_v).
+    - Latent attention on the latent itself: d_k = w = rank + rope, d_v = rank, as the values are part of the keys.
+    - Latent attention that `expands`: w = rank + rope, and keys and values made of it for every head are activations.
+
+    Source of the latent forms: DeepSeek-V2, arXiv:2405.04434, section 2.1.
     """
     pairs = sequences * query_heads * sight.pairs
     keys = sequences * (sight.keys - sight.shared * (1 - 1 / beams))
-    per_token = kv_heads * (key_dim + value_dim) * cache_bytes
+    operands = sequences * query_heads * (key_dim + value_dim) * (new_tokens + (sight.keys if expands else 0))
     scores = 0.0 if fused else UNFUSED_SCORE_PASSES * sequences * query_heads * new_tokens * sight.keys
     return Demand(
         matrix_flops=2.0 * pairs * (key_dim + value_dim),
         vector_flops=SOFTMAX_FLOPS * pairs,
-        cache_bytes=(keys + sequences * new_tokens) * per_token,
-        activation_bytes=(sequences * new_tokens * query_heads * (key_dim + value_dim) + scores) * activation_bytes,
-        matrix_type=matrix_type,
-    )
-
-
-def absorbed_latent_attention(
-    sight: Sight,
-    *,
-    sequences: Number,
-    new_tokens: Number,
-    query_heads: int,
-    latent_rank: int,
-    rope_dim: int,
-    cache_bytes: Number,
-    activation_bytes: Number,
-    matrix_type: str,
-    fused: bool = True,
-    beams: Number = 1,
-) -> Demand:
-    """Attention on the latent itself: one KV head of width rank + rope for keys, rank for values.
-
-    FLOPs = 2 B h P (2 r + d_rope); bytes B (K + n) (r + d_rope) c, since values are part of the keys.
-    Source: DeepSeek-V2, arXiv:2405.04434, section 2.1.2.
-    """
-    width = latent_rank + rope_dim
-    pairs = sequences * query_heads * sight.pairs
-    keys = sequences * (sight.keys - sight.shared * (1 - 1 / beams))
-    scores = 0.0 if fused else UNFUSED_SCORE_PASSES * sequences * query_heads * new_tokens * sight.keys
-    return Demand(
-        matrix_flops=2.0 * pairs * (width + latent_rank),
-        vector_flops=SOFTMAX_FLOPS * pairs,
-        cache_bytes=(keys + sequences * new_tokens) * width * cache_bytes,
-        activation_bytes=(sequences * new_tokens * query_heads * (width + latent_rank) + scores) * activation_bytes,
-        matrix_type=matrix_type,
-    )
-
-
-def expanded_latent_attention(
-    sight: Sight,
-    *,
-    sequences: Number,
-    new_tokens: Number,
-    query_heads: int,
-    latent_width: int,
-    key_dim: int,
-    value_dim: int,
-    cache_bytes: Number,
-    activation_bytes: Number,
-    matrix_type: str,
-    fused: bool = True,
-) -> Demand:
-    """Attention on keys and values that were expanded from the latent for every head.
-
-    FLOPs = 2 B h P (d_k + d_v). The cache gives the latents of all keys and takes the new ones; the
-    expanded keys and values are activations.
-    """
-    pairs = sequences * query_heads * sight.pairs
-    expanded = sequences * (sight.keys + new_tokens) * query_heads * (key_dim + value_dim)
-    scores = 0.0 if fused else UNFUSED_SCORE_PASSES * sequences * query_heads * new_tokens * sight.keys
-    return Demand(
-        matrix_flops=2.0 * pairs * (key_dim + value_dim),
-        vector_flops=SOFTMAX_FLOPS * pairs,
-        cache_bytes=sequences * (sight.keys + new_tokens) * latent_width * cache_bytes,
-        activation_bytes=(expanded + scores) * activation_bytes,
+        cache_bytes=(keys + sequences * new_tokens) * cached_width * cache_bytes,
+        activation_bytes=(operands + scores) * activation_bytes,
         matrix_type=matrix_type,
     )

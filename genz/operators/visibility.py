@@ -30,7 +30,9 @@ class Stretch:
     weight: Number = 1.0
 
 
-def sight(context: Number, new_tokens: Number, *, window: int | None = None, chunk: int | None = None, shared: Number = 0) -> Sight:
+def sight(
+    context: Number, new_tokens: Number, *, window: int | None = None, chunk: int | None = None, shared: Number = 0
+) -> Sight:
     """What `new_tokens` queries see on top of `context` cached tokens.
 
     Full attention: pairs = n c + n (n + 1) / 2, keys = c + n. Window w: with m = clip(w - c, 0, n) queries
@@ -63,25 +65,32 @@ def stretches(
     window: int | None = None,
     chunk: int | None = None,
     shared: Number = 0,
+    advance: Number | None = None,
 ) -> tuple[Stretch, ...]:
     """The sight of `steps` successive steps of `new_tokens`, cut where its growth changes.
 
-    Exact for one new token a step, and for any number without window or chunk: within each stretch,
-    pairs and keys grow linearly. A chunk is a sawtooth: whole teeth are counted, then their ends.
+    The context grows by `advance` a step: by the new tokens unless told (a verified draft keeps fewer, steps over other
+    sequences none). Exact for one new token that advances by one, and for any number without window or chunk: within each
+    stretch, pairs and keys grow linearly. A chunk is a sawtooth: whole teeth are counted, then their ends.
     """
-    if chunk is not None and isinstance(new_tokens, int) and new_tokens == 1:
+    is_plain_decode = isinstance(new_tokens, int) and new_tokens == 1 and advance is None
+    if chunk is not None and is_plain_decode:
         return _teeth(context, steps, chunk)
+    growth = new_tokens if advance is None else advance
 
     def see(step: Number) -> Sight:
-        return sight(context + step * new_tokens, new_tokens, window=window, chunk=chunk, shared=shared)
+        return sight(context + step * growth, new_tokens, window=window, chunk=chunk, shared=shared)
 
+    if isinstance(advance, int) and advance == 0:
+        still = see(0)
+        return (Stretch(still, still, steps),)
     if window is None:
         return (Stretch(see(0), see(steps - 1), steps),)
-    growing = clip(floor((window - new_tokens - context) / new_tokens) + 1, 0, steps)
-    settled = clip(ceil((window - 1 - context) / new_tokens), growing, steps)
+    growing = clip(floor((window - new_tokens - context) / growth) + 1, 0, steps)
+    settled = clip(ceil((window - 1 - context) / growth), growing, steps)
     full = see(steps - 1)
     parts = [Stretch(see(0), see(growing - 1), growing)]
-    if not (isinstance(new_tokens, int) and new_tokens == 1):
+    if not is_plain_decode:
         parts.append(Stretch(see(growing), see(settled - 1), settled - growing))
     return (*parts, Stretch(full, full, steps - settled))
 

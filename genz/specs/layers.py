@@ -172,8 +172,7 @@ class FeedForward:
     def linears(self) -> tuple[Linear, ...]:
         names = ("gate", "up") if self.gated else ("up",)
         first = tuple(
-            Linear(name, self.hidden, self.intermediate, bias=self.bias, split="column", fused_as="gate_up")
-            for name in names
+            Linear(name, self.hidden, self.intermediate, bias=self.bias, split="column", fused_as="gate_up") for name in names
         )
         return (*first, Linear("down", self.intermediate, self.hidden, bias=self.bias, split="row"))
 
@@ -184,7 +183,10 @@ class FeedForward:
 
 @dataclass(frozen=True)
 class MixtureOfExperts:
-    """`experts` feed-forward networks of which a router picks `top_k` a token, and shared ones that all tokens pass."""
+    """`experts` feed-forward networks of which a router picks `top_k` a token, and shared ones that all tokens pass.
+
+    `groups_per_token`: experts are grouped, a group to a node, and a token's experts lie in that many groups at most.
+    """
 
     hidden: int
     experts: int
@@ -193,6 +195,7 @@ class MixtureOfExperts:
     router_bias: bool = False
     shared: FeedForward | None = None
     shared_gate: bool = False
+    groups_per_token: int | None = None
 
     kind = "mixture_of_experts"
 

@@ -47,6 +47,12 @@ class ModelSpec:
         """Each distinct layer with the number of times it occurs, in order of first appearance."""
         return tuple(Counter(self.layers).items())
 
+    def groups_between(self, start: int, end: int) -> tuple[tuple[Layer, int], ...]:
+        """Each distinct layer among those from `start` up to `end`, with its number."""
+        if (start, end) == (0, len(self.layers)):
+            return self.layer_groups
+        return tuple(Counter(self.layers[start:end]).items())
+
     @cached_property
     def parameters(self) -> int:
         """Parameters, tied weights once [count]."""
