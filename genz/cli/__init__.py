@@ -18,6 +18,8 @@ from genz.errors import DoesNotFitError, GenZError, InvalidValueError, nearest
 COMMANDS = {
     "predict": ("genz.cli.predict", "predict", "Predict one deployment: latency, throughput, memory, energy, cost."),
     "compare": ("genz.cli.compare", "compare", "Predict several deployments side by side."),
+    "speculate": ("genz.cli.techniques", "speculate", "Price speculative decoding beside plain decoding."),
+    "disaggregate": ("genz.cli.techniques", "disaggregate", "Price prefill and decode in pools of their own."),
     "models": ("genz.cli.listings", "models", "List the models of the catalog."),
     "hardware": ("genz.cli.listings", "hardware", "List the chips and platforms of the catalog."),
     "engines": ("genz.cli.listings", "engines", "List the serving engines."),
@@ -31,17 +33,17 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """A group that imports a command only when it runs."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
         module, function, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(module), function)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
@@ -68,15 +70,17 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         status = _run(given)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError as error:
-        # Either the reader of a pipe left early, and nothing is wrong, or the disk is full.
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
+        # What is buffered would be written once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe may leave early; a disk must not be full.
         if error.errno == errno.ENOSPC:
             click.echo(f"error: cannot write the output: {error.strerror}", err=True)
-        status = int(error.errno == errno.ENOSPC)
+        status = 1
     if status:
         sys.exit(status)
 
@@ -84,9 +88,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(given: list[str]) -> int:
     """The exit status of a command line."""
     try:
-        cli.main(args=given, prog_name="genz", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        # Without standalone mode click returns the status of an Exit, or what a command returns: nothing.
+        return cli.main(args=given, prog_name="genz", standalone_mode=False) or 0
     except click.Abort:
         return 130
     except click.exceptions.NoArgsIsHelpError as error:
@@ -98,7 +101,6 @@ def _run(given: list[str]) -> int:
     except GenZError as error:
         _report(error, as_json="--json" in given)
         return error.exit_code
-    return 0
 
 
 def _of_click(error: click.ClickException) -> GenZError:

@@ -9,20 +9,57 @@ from typing import Any
 import click
 
 from genz.cli import echo_json
-from genz.cli.options import CatalogName, WholeNumber, check_output, limit_options, output_options, workload_options
+from genz.cli.options import (
+    CatalogName,
+    WholeNumber,
+    check_output,
+    limit_options,
+    output_options,
+    parallelism_options,
+    workload_options,
+)
 from genz.units import format_si
 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=CatalogName("model", file=True))
-@click.option("--platform", "platforms", multiple=True, required=True, type=CatalogName("platform", "chip", file=True),
-              help="Give it several times.")
-@click.option("--tp", "-tp", "--tensor-parallel-size", "tps", multiple=True, type=WholeNumber(), default=(1,),
-              help="Give it several times.")
-@click.option("--precision", "--quantization", "-q", "precisions", multiple=True, default=("auto",),
-              type=CatalogName("precision", file=True), help="Give it several times.")
-@click.option("--engine", "engines", multiple=True, default=("vllm",), type=CatalogName("engine", file=True),
-              help="Give it several times.")
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    required=True,
+    type=CatalogName("platform", "chip", file=True),
+    help="Give it several times.",
+)
+@click.option(
+    "--tp",
+    "-tp",
+    "--tensor-parallel-size",
+    "tps",
+    multiple=True,
+    type=WholeNumber(),
+    default=(1,),
+    help="Give it several times.",
+)
+@click.option(
+    "--precision",
+    "--quantization",
+    "-q",
+    "precisions",
+    multiple=True,
+    default=("auto",),
+    type=CatalogName("precision", file=True),
+    help="Give it several times.",
+)
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    default=("vllm",),
+    type=CatalogName("engine", file=True),
+    help="Give it several times.",
+)
+@parallelism_options
 @workload_options
 @limit_options
 @output_options(json="Print a JSON list, one object a combination.", csv="Print one CSV row a combination.")
@@ -30,8 +67,8 @@ def compare(models: tuple[str, ...], platforms: tuple[str, ...], *, as_json: boo
     """Predict every combination of MODELS, platforms, precisions, engines and degrees, the first as the baseline.
 
     \b
-    genz compare llama-3.1-8b qwen3-8b --platform h100-sxm --platform l40s --isl 2048 --osl 256
-    genz compare llama-3.1-8b --platform h100-sxm --precision bf16 --precision fp8 --use-case chat
+    genz compare llama-3.1-8b qwen3-8b --platform h100-sxm --isl 2048 --osl 256
+    genz compare llama-3.1-8b --platform l40s -q bf16 -q fp8 --use-case chat
     """
     from genz.inference.compare import compare as run
 
@@ -46,9 +83,11 @@ def compare(models: tuple[str, ...], platforms: tuple[str, ...], *, as_json: boo
 
 
 METRICS = (
-    ("ttft_s", "TTFT", "s"), ("tpot_s", "TPOT", "s"), ("output_tokens_per_s", "tokens/s", ""),
+    ("ttft_s", "TTFT", "s"),
+    ("tpot_s", "TPOT", "s"),
+    ("output_tokens_per_s", "tokens/s", ""),
     ("energy_j_per_output_token", "energy per token", "J"),
-)  # fmt: skip
+)
 VARIABLES = ("model", "platform", "precision", "engine", "tp")
 
 

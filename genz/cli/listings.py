@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -18,14 +19,29 @@ from genz.specs.hardware import Chip
 from genz.units import format_bytes, format_count, format_si
 
 Row = dict[str, Any]
-
-
 NOTHING_MATCHES = 1  # exit status, as of grep
+FILTER_HELP = "\n\nFILTER keeps the rows that contain it; where none does, the exit status is 1."
 
 
-def _listing(
-    command: Callable[[], list[Row]], shown: Callable[[Row], Sequence[str]], header: Sequence[str], words: Collection[int]
-) -> click.Command:
+@dataclass(frozen=True)
+class Columns:
+    """How rows are shown: their cells, and which columns are words."""
+
+    header: Sequence[str]
+    words: Collection[int]
+    cells: Callable[[Row], Sequence[str]]
+    title: str = ""
+    shows: Callable[[Row], bool] = lambda _: True
+
+    def tables(self, rows: Sequence[Row]) -> list[Any]:
+        """One table, or none where there is nothing to show."""
+        from genz.inference.report import table
+
+        cells = [self.cells(row) for row in rows if self.shows(row)]
+        return [table(self.title, self.header, cells, words=self.words)] if cells else []
+
+
+def _listing(command: Callable[[], list[Row]], *parts: Columns) -> click.Command:
     @click.command(name=command.__name__.strip("_").replace("_", "-"), help=f"{command.__doc__}{FILTER_HELP}")
     @click.argument("wanted", metavar="[FILTER]", required=False)
     @output_options(json="Print a JSON list.", csv="Print CSV.")
@@ -40,18 +56,15 @@ def _listing(
             writer.writeheader()
             writer.writerows(rows)
         elif rows:
-            from genz.inference.report import WIDE, render, table
+            from genz.inference.report import WIDE, render
 
-            click.echo(render(table("", header, [shown(row) for row in rows], words=words), width=WIDE))
+            click.echo(render(*(table for part in parts for table in part.tables(rows)), width=WIDE))
         if not rows:
             close = nearest(wanted or "", [row["name"] for row in listed])
             click.echo(f"nothing matches {wanted!r}" + (f"; did you mean {close[0]!r}?" if close else ""), err=True)
             raise click.exceptions.Exit(NOTHING_MATCHES)
 
     return run
-
-
-FILTER_HELP = "\n\nFILTER keeps the rows that contain it; where none does, the exit status is 1."
 
 
 def _matches(row: Row, wanted: str) -> bool:
@@ -63,11 +76,18 @@ def _models() -> list[Row]:
     found = []
     for name in catalog.names("model"):
         spec = catalog.model(name)
-        found.append({
-            "name": spec.name, "title": spec.title, "model_type": spec.model_type, "parameters": spec.parameters,
-            "active_parameters": spec.active_parameters, "layers": len(spec.layers), "max_context": spec.max_context,
-            "stored_as": spec.precision.name if spec.precision else spec.dtype,
-        })  # fmt: skip
+        found.append(
+            {
+                "name": spec.name,
+                "title": spec.title,
+                "model_type": spec.model_type,
+                "parameters": spec.parameters,
+                "active_parameters": spec.active_parameters,
+                "layers": len(spec.layers),
+                "max_context": spec.max_context,
+                "stored_as": spec.precision.name if spec.precision else spec.dtype,
+            }
+        )
     return found
 
 
@@ -77,23 +97,36 @@ def _hardware() -> list[Row]:
     for name in catalog.names("chip"):
         chip = catalog.chip(name)
         domain = chip.links["scale_up"].domain if "scale_up" in chip.links else 1
-        found.append(_hardware_row(chip, name=chip.name, title=chip.title, domain=domain))
+        found.append({"name": chip.name, "title": chip.title, "kind": "chip", **_device(chip, 1), "scale_up_domain": domain})
     for name in catalog.names("platform"):
-        platform = catalog.platform(name)
-        title = f"{platform.devices}x {platform.chip.name}"
-        found.append(_hardware_row(platform.chip, name=platform.name, title=title, domain=platform.scale_up_size))
+        spec = catalog.platform(name)
+        found.append(
+            {
+                "name": spec.name,
+                "title": spec.title,
+                "kind": "platform",
+                **_device(spec.chip, spec.devices),
+                "scale_up_domain": spec.scale_up_size,
+            }
+        )
     return found
 
 
-def _hardware_row(chip: Chip, *, name: str, title: str, domain: int) -> Row:
+def _device(chip: Chip, devices: int) -> Row:
     """The figures of one device."""
     widest = "bf16" if "bf16" in chip.matrix_flops else next(iter(chip.matrix_flops))
     return {
-        "name": name, "title": title, "vendor": chip.vendor, "year": chip.year, "type": widest,
-        "matrix_flops": chip.matrix_flops[widest], "fp8_flops": chip.matrix_flops.get("fp8"),
-        "memory_bytes": chip.main_memory.capacity, "memory_bandwidth": chip.main_memory.bandwidth, "tdp_w": chip.power.tdp,
-        "scale_up_domain": domain,
-    }  # fmt: skip
+        "chip": chip.name,
+        "devices": devices,
+        "vendor": chip.vendor,
+        "year": chip.year,
+        "type": widest,
+        "matrix_flops": chip.matrix_flops[widest],
+        "fp8_flops": chip.matrix_flops.get("fp8"),
+        "memory_bytes": chip.main_memory.capacity,
+        "memory_bandwidth": chip.main_memory.bandwidth,
+        "tdp_w": chip.power.tdp,
+    }
 
 
 def _engines() -> list[Row]:
@@ -110,8 +143,9 @@ def _precisions() -> list[Row]:
     found = []
     for name in catalog.names("precision"):
         spec = catalog.precision(name)
-        found.append({"name": spec.name, "title": spec.title, "weight_bytes": spec.weights.bytes_per_element,
-                      "compute": spec.compute})  # fmt: skip
+        found.append(
+            {"name": spec.name, "title": spec.title, "weight_bytes": spec.weights.bytes_per_element, "compute": spec.compute}
+        )
     return found
 
 
@@ -120,32 +154,81 @@ def _use_cases() -> list[Row]:
     found = []
     for name in catalog.names("use_case"):
         spec = catalog.use_case(name)
-        found.append({"name": spec.name, "title": spec.title, "input_tokens": spec.input_tokens, "output_tokens": spec.output_tokens,
-                      "beams": spec.beams, "ttft_s": spec.slo.ttft, "tpot_s": spec.slo.tpot})  # fmt: skip
+        found.append(
+            {
+                "name": spec.name,
+                "title": spec.title,
+                "input_tokens": spec.input_tokens,
+                "output_tokens": spec.output_tokens,
+                "beams": spec.beams,
+                "ttft_s": spec.slo.ttft,
+                "tpot_s": spec.slo.tpot,
+            }
+        )
     return found
 
 
 models = _listing(
     _models,
-    lambda r: (r["name"], format_count(r["parameters"]), format_count(r["active_parameters"]), str(r["layers"]),
-               f"{r['max_context']:,}", r["stored_as"]),
-    ("name", "parameters", "active", "layers", "context", "stored as"), words=(0, 5),
-)  # fmt: skip
+    Columns(
+        ("name", "parameters", "active", "layers", "context", "stored as"),
+        (0, 5),
+        lambda r: (
+            r["name"],
+            format_count(r["parameters"]),
+            format_count(r["active_parameters"]),
+            str(r["layers"]),
+            f"{r['max_context']:,}",
+            r["stored_as"],
+        ),
+    ),
+)
 hardware = _listing(
     _hardware,
-    lambda r: (r["name"], r["title"], str(r["year"]), f"{format_si(r['matrix_flops'], 'FLOP/s')} {r['type']}",
-               format_bytes(r["memory_bytes"], digits=3), format_si(r["memory_bandwidth"], "B/s"), format_si(r["tdp_w"], "W"),
-               str(r["scale_up_domain"])),
-    ("name", "title", "year", "matrix rate", "memory", "bandwidth", "power", "domain"), words=(0, 1),
-)  # fmt: skip
-engines = _listing(_engines, lambda r: (r["name"], r["title"], r["fused"]), ("name", "title", "fuses"), words=(0, 1, 2))
+    Columns(
+        ("name", "matrix rate", "memory", "bandwidth", "power", "domain"),
+        (0,),
+        lambda r: (
+            r["name"],
+            f"{format_si(r['matrix_flops'], 'FLOP/s')} {r['type']}",
+            format_bytes(r["memory_bytes"], digits=3),
+            format_si(r["memory_bandwidth"], "B/s"),
+            format_si(r["tdp_w"], "W"),
+            str(r["scale_up_domain"]),
+        ),
+        title="Chips",
+        shows=lambda r: r["kind"] == "chip",
+    ),
+    Columns(
+        ("name", "devices", "domain", "title"),
+        (0, 1, 3),
+        lambda r: (r["name"], f"{r['devices']}x {r['chip']}", str(r["scale_up_domain"]), r["title"]),
+        title="Platforms",
+        shows=lambda r: r["kind"] == "platform",
+    ),
+)
+engines = _listing(_engines, Columns(("name", "title", "fuses"), (0, 1, 2), lambda r: (r["name"], r["title"], r["fused"])))
 precisions = _listing(
-    _precisions, lambda r: (r["name"], r["title"], f"{r['weight_bytes']:.4g}", r["compute"]),
-    ("name", "title", "B/weight", "computes in"), words=(0, 1, 3),
-)  # fmt: skip
+    _precisions,
+    Columns(
+        ("name", "title", "B/weight", "computes in"),
+        (0, 1, 3),
+        lambda r: (r["name"], r["title"], f"{r['weight_bytes']:.4g}", r["compute"]),
+    ),
+)
 use_cases = _listing(
     _use_cases,
-    lambda r: (r["name"], r["title"], f"{r['input_tokens']:,}", f"{r['output_tokens']:,}", str(r["beams"]), seconds(r["ttft_s"]),
-               seconds(r["tpot_s"])),
-    ("name", "title", "input", "output", "beams", "TTFT", "TPOT"), words=(0, 1),
-)  # fmt: skip
+    Columns(
+        ("name", "title", "input", "output", "beams", "TTFT", "TPOT"),
+        (0, 1),
+        lambda r: (
+            r["name"],
+            r["title"],
+            f"{r['input_tokens']:,}",
+            f"{r['output_tokens']:,}",
+            str(r["beams"]),
+            seconds(r["ttft_s"]),
+            seconds(r["tpot_s"]),
+        ),
+    ),
+)

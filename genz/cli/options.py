@@ -13,7 +13,7 @@ from genz.specs import catalog
 from genz.specs.workload import MAX_COUNT
 
 
-class WholeNumber(click.ParamType):
+class WholeNumber(click.ParamType):  # type: ignore[type-arg]
     """A count of tokens, requests or devices."""
 
     name = "int"
@@ -31,7 +31,7 @@ class WholeNumber(click.ParamType):
         return number
 
 
-class Fraction(click.ParamType):
+class Fraction(click.ParamType):  # type: ignore[type-arg]
     """A share of a whole."""
 
     name = "float"
@@ -51,7 +51,7 @@ def _not_allowed(value: Any, param: click.Parameter | None, allowed: str) -> Inv
     return InvalidValueError(f"{option}: {shown(value)} is not allowed", field=field, value=value, allowed=allowed)
 
 
-class CatalogName(click.ParamType):
+class CatalogName(click.ParamType):  # type: ignore[type-arg]
     """A name from the catalog, completed in the shell; paths pass as they are."""
 
     name = "text"
@@ -60,36 +60,113 @@ class CatalogName(click.ParamType):
         self.kinds = kinds
         self.file = file
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         listed = [name for kind in self.kinds for name in catalog.names(kind)]
         found = [CompletionItem(name) for name in listed if name.startswith(incomplete)]
         return found or ([CompletionItem(incomplete, type="file")] if self.file else [])
 
 
 _WORKLOAD = (
-    click.option("--use-case", type=CatalogName("use_case", file=True),
-                 help="Lengths, beams and objectives by name, such as 'chat'."),
+    click.option(
+        "--use-case", type=CatalogName("use_case", file=True), help="Lengths, beams and objectives by name, such as 'chat'."
+    ),
     click.option("--isl", "--input", "--input-len", "input", type=WholeNumber(), help="Input tokens of each request."),
     click.option("--osl", "--output", "--output-len", "output", type=WholeNumber(), help="Output tokens of each request."),
-    click.option("--batch", "--batch-size", "batch", type=WholeNumber(), default=1, show_default=True,
-                 help="Requests in the whole deployment."),
+    click.option(
+        "--batch",
+        "--batch-size",
+        "batch",
+        type=WholeNumber(),
+        default=1,
+        show_default=True,
+        help="Requests in the whole deployment.",
+    ),
     click.option("--beams", type=WholeNumber(), help="Sequences kept per request (beam search).  [default: 1]"),
-    click.option("--cached", "--prefix-hit", "cached", type=WholeNumber(0), default=0,
-                 help="Tokens of each prompt that are in the cache already."),
-)  # fmt: skip
+    click.option(
+        "--cached",
+        "--prefix-hit",
+        "cached",
+        type=WholeNumber(0),
+        default=0,
+        help="Tokens of each prompt that are in the cache already.",
+    ),
+)
 _LIMITS = (
-    click.option("--kv-cache-dtype", help="Data type of the KV cache, such as fp8.  [default: 16 bits, or as the precision says]"),
-    click.option("--fidelity", default="engine", show_default=True,
-                 help="roofline: data-sheet rates alone; engine: with its overheads."),
+    click.option(
+        "--kv-cache-dtype", help="Data type of the KV cache, such as fp8.  [default: 16 bits, or as the precision says]"
+    ),
+    click.option(
+        "--fidelity", default="engine", show_default=True, help="roofline: data-sheet rates alone; engine: with its overheads."
+    ),
     click.option("--max-model-len", type=WholeNumber(), help="Allow this many tokens in all, whatever the model was made for."),
     click.option("--max-num-seqs", type=WholeNumber(), help="Sequences that the engine of one replica runs at once."),
-    click.option("--gpu-memory-utilization", type=Fraction(),
-                 help="Share of the device's memory for the engine.  [default: the engine's]"),
+    click.option(
+        "--gpu-memory-utilization",
+        type=Fraction(),
+        help="Share of the device's memory for the engine.  [default: the engine's]",
+    ),
     click.option("--price", help="Rent of one device, such as '2.5 USD/h'.  [default: its list price]"),
     click.option("--energy-price", help="Price of electricity, such as '0.10 USD/kWh'."),
     click.option("--carbon-intensity", help="Carbon of electricity, such as '400 g/kWh'."),
     click.option("--as", "treat_as", help="Read a config.json as this model_type."),
-)  # fmt: skip
+)
+
+
+_PARALLELISM = (
+    click.option(
+        "--pp",
+        "-pp",
+        "--pipeline-parallel-size",
+        "pp",
+        type=WholeNumber(),
+        default=1,
+        help="Stages that the layers are split into.",
+    ),
+    click.option(
+        "--dp",
+        "-dp",
+        "--data-parallel-size",
+        "dp",
+        type=WholeNumber(),
+        help="Copies of the attention layers.  [default: what remains]",
+    ),
+    click.option(
+        "--cp",
+        "--context-parallel-size",
+        "--prefill-context-parallel-size",
+        "cp",
+        type=WholeNumber(),
+        default=1,
+        help="Devices that share a prompt, and its cache.",
+    ),
+    click.option(
+        "--ep", "--expert-parallel-size", "ep", type=WholeNumber(), default=1, help="Ranks that the experts are spread over."
+    ),
+    click.option(
+        "--dcp",
+        "--decode-context-parallel-size",
+        "dcp",
+        type=WholeNumber(),
+        default=1,
+        help="Tensor ranks that share one copy of the cache in decode.",
+    ),
+    click.option(
+        "--redundant-experts", "--num-redundant-experts", type=WholeNumber(0), default=0, help="Further copies of experts."
+    ),
+    click.option("--micro-batches", type=WholeNumber(), help="Of a batch in the pipeline.  [default: as many as stages]"),
+    click.option("--sequence-parallel", is_flag=True, help="Split norms and residuals over the tensor ranks."),
+    click.option("--offload-weights", type=float, default=0.0, help="Share of the weights that lives in the offload tier."),
+    click.option("--offload-cache", type=float, default=0.0, help="Share of the KV cache that lives in the offload tier."),
+    click.option("--offload-tier", default="host", show_default=True, help="Where that is: host, or a tier of the platform."),
+    click.option(
+        "--routing", default="balanced", show_default=True, help="Load of the expert ranks: balanced, uniform or worst."
+    ),
+)
+
+
+def parallelism_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Degrees of parallelism beyond the tensor one."""
+    return _apply(_PARALLELISM, command)
 
 
 def workload_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,10 +21,28 @@ from genz.units import format_count, format_si
 
 KINDS = ("model", "chip", "platform", "engine", "precision", "use_case", "technology")
 UNITS = {
-    "matrix_flops": "FLOP/s", "vector_flops": "FLOP/s", "clock": "Hz", "capacity": "B", "bandwidth": "B/s", "latency": "s",
-    "tdp": "W", "idle": "W", "energy_per_flop": "J/FLOP", "energy_per_byte": "J/B", "reserve": "B", "kernel_gap": "s",
-    "host_launch": "s", "host_per_step": "s", "host_per_sequence": "s", "ttft": "s", "tpot": "s", "purchase": "USD",
-}  # fmt: skip
+    "matrix_flops": "FLOP/s",
+    "vector_flops": "FLOP/s",
+    "clock": "Hz",
+    "capacity": "B",
+    "bandwidth": "B/s",
+    "latency": "s",
+    "tdp": "W",
+    "idle": "W",
+    "energy_per_flop": "J/FLOP",
+    "energy_per_byte": "J/B",
+    "reserve": "B",
+    "kernel_gap": "s",
+    "host_launch": "s",
+    "host_per_step": "s",
+    "host_per_sequence": "s",
+    "message_overhead": "s",
+    "host.memory": "B",
+    "host.power": "W",
+    "ttft": "s",
+    "tpot": "s",
+    "purchase": "USD",
+}
 SECONDS_PER_HOUR = 3600
 HEADING = {"name", "title", "aliases", "sources", "provenance", "technologies"}
 
@@ -38,7 +56,7 @@ def show(name: str, kind: str | None, treat_as: str | None, as_json: bool) -> No
     """Show the model, chip, engine, precision or use case NAME, each figure with its source."""
     spec = _load(name, kind.replace("-", "_") if kind else None, treat_as)
     if treat_as is not None and not isinstance(spec, ModelSpec):
-        raise InvalidValueError("--as is for the configuration of a model", field="--as", value=treat_as, allowed="a model as NAME")
+        raise InvalidValueError("--as is for models", field="--as", value=treat_as, allowed="a model as NAME")
     data = _model_data(spec) if isinstance(spec, ModelSpec) else _spec_data(spec)
     if as_json:
         echo_json(data)
@@ -94,7 +112,8 @@ def _spec_page(spec: Spec) -> str:
     if spec.aliases:
         about += f"\nalso: {', '.join(spec.aliases)}"
     sources = [(f"[{index}]", text) for index, text in enumerate(citations, 1)]
-    return render(about, table("", ("figure", "value", "source", "remark"), rows, words=range(4)), _sources(sources), width=WIDE)
+    figures = table("", ("figure", "value", "source", "remark"), rows, words=range(4))
+    return render(about, figures, *([_sources(sources)] if sources else []), width=WIDE)
 
 
 def _sources(rows: Iterable[tuple[str, str]]) -> Any:
@@ -135,7 +154,7 @@ def _figure(path: str, value: Any) -> str:
         return ", ".join(map(str, value))
     if parts[-1] == "hourly":
         return f"{value * SECONDS_PER_HOUR:,.2f} USD/h"
-    unit = next((UNITS[part] for part in reversed(parts) if part in UNITS), "")
+    unit = UNITS.get(".".join(parts[-2:])) or next((UNITS[part] for part in reversed(parts) if part in UNITS), "")
     if isinstance(value, float):
         return format_si(value, unit, digits=5) if unit else f"{value:g}"
     return f"{value:,}" if isinstance(value, int) and parts[-1] != "year" else str(value)
@@ -144,13 +163,21 @@ def _figure(path: str, value: Any) -> str:
 def _model_data(spec: ModelSpec) -> dict[str, Any]:
     published = vars(spec.published) if spec.published else None
     return {
-        "name": spec.name, "title": spec.title, "aliases": spec.aliases, "model_type": spec.model_type,
-        "parameters": spec.parameters, "active_parameters": spec.active_parameters, "published": published,
-        "max_context": spec.max_context, "dtype": spec.dtype, "precision": spec.precision.name if spec.precision else None,
+        "name": spec.name,
+        "title": spec.title,
+        "aliases": spec.aliases,
+        "model_type": spec.model_type,
+        "parameters": spec.parameters,
+        "active_parameters": spec.active_parameters,
+        "published": published,
+        "max_context": spec.max_context,
+        "dtype": spec.dtype,
+        "precision": spec.precision.name if spec.precision else None,
         "layers": [{"count": count, **_layer_data(layer)} for layer, count in spec.layer_groups],
         "embedding": {"vocabulary": spec.embedding.vocabulary, "width": spec.embedding.width, "tied": spec.embedding.tied},
-        "notes": spec.notes, "sources": spec.sources,
-    }  # fmt: skip
+        "notes": spec.notes,
+        "sources": spec.sources,
+    }
 
 
 def _layer_data(layer: Layer) -> dict[str, Any]:
@@ -176,8 +203,15 @@ def _model_page(spec: ModelSpec) -> str:
     rows = []
     for layer, count in spec.layer_groups:
         data = _layer_data(layer)
-        rows.append((str(count), _brief(data["token_mixer"]), _brief(data["channel_mixer"]), format_count(layer.parameters),
-                     format_count(layer.active_parameters)))  # fmt: skip
+        rows.append(
+            (
+                str(count),
+                _brief(data["token_mixer"]),
+                _brief(data["channel_mixer"]),
+                format_count(layer.parameters),
+                format_count(layer.active_parameters),
+            )
+        )
     published = ""
     if spec.published:
         mark = " (estimate)" if spec.published.estimate else ""
