@@ -30,7 +30,9 @@ def main() -> None:
     figures = {
         "import genz": median(lambda: run("-c", "import genz")) - bare,
         "genz --help": median(lambda: run("-m", "genz.cli", "--help")),
-        "genz predict": median(lambda: run("-m", "genz.cli", "predict", "llama-3.1-8b", "--platform", "h100-sxm", "--isl", "2048", "--osl", "256")),
+        "genz predict": median(
+            lambda: run("-m", "genz.cli", "predict", "llama-3.1-8b", "--platform", "h100-sxm", "--isl", "2048", "--osl", "256")
+        ),
         "one warm prediction": warm_prediction(),
     }
     if as_json:

@@ -20,9 +20,14 @@ import pandas as pd
 import genz
 
 ENGINES = {
-    "llama.cpp": "llama.cpp", "vllm": "vllm", "vllm(2023)/deepspeed": "vllm", "transformer": "pytorch", "transformers (pytorch)": "pytorch",
-    "nvidia tensorrt-llm": "tensorrt-llm", "tensorrt-llm": "tensorrt-llm",
-}  # fmt: skip
+    "llama.cpp": "llama.cpp",
+    "vllm": "vllm",
+    "vllm(2023)/deepspeed": "vllm",
+    "transformer": "pytorch",
+    "transformers (pytorch)": "pytorch",
+    "nvidia tensorrt-llm": "tensorrt-llm",
+    "tensorrt-llm": "tensorrt-llm",
+}
 PRECISIONS = {"f16": "fp16", "int4": "int4", "int8": "w8a16", "gptq-int4": "gptq"}
 FIDELITIES = ("roofline", "engine")
 
@@ -38,8 +43,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows = pd.read_parquet(arguments.measurements)
-    wanted = (rows["load_kind"] == "static_batch") & (rows["metric"] == "tpot_s") & (rows["batch_or_concurrency"] == 1)
-    scored, unanswered = score(rows[wanted & (rows["quality"] == "ok")])
+    scored, unanswered = score(wanted(rows))
     table = summarise(scored)
     if arguments.json:
         json.dump({"rows": table.to_dict(orient="records"), "not_answered": unanswered}, sys.stdout, indent=2)
@@ -48,6 +52,12 @@ def main() -> None:
     print(f"\n{len(scored)} rows answered, {sum(unanswered.values())} not:")
     for reason, count in unanswered.items():
         print(f"  {count:5d}  {reason}")
+
+
+def wanted(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of static batches of one request with a sound TPOT."""
+    kept = (rows["load_kind"] == "static_batch") & (rows["metric"] == "tpot_s") & (rows["batch_or_concurrency"] == 1)
+    return rows[kept & (rows["quality"] == "ok")]
 
 
 def score(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -60,7 +70,9 @@ def score(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
         except (NotAnsweredError, genz.GenZError) as error:
             reasons[str(error).split(";")[0][:100]] += 1
             continue
-        found.append({"source": row.source, "chip": row.hardware, "framework": row.framework, "dtype": row.weight_dtype, **ratios})
+        found.append(
+            {"source": row.source, "chip": row.hardware, "framework": row.framework, "dtype": row.weight_dtype, **ratios}
+        )
     return pd.DataFrame(found), dict(reasons.most_common())
 
 
@@ -70,16 +82,25 @@ def predicted_tpot(row: Any, fidelity: str) -> float:
     if engine is None:
         raise NotAnsweredError(f"no engine file for {row.framework}")
     tp = int(row.tp) if row.tp == row.tp else 1
-    if row.n_devices == row.n_devices and int(row.n_devices) != tp:
-        raise NotAnsweredError("layers split over devices (pipeline), which is not modelled yet")
+    devices = int(row.n_devices) if row.n_devices == row.n_devices else tp
+    if devices % tp:
+        raise NotAnsweredError("devices that are no multiple of the tensor-parallel degree")
     # Rows of prompt-free generation start from one token; rows without a prompt length from a short one.
     prompt = max(int(row.input_tokens), 1) if row.input_tokens == row.input_tokens else 32
     output = int(row.output_tokens)
-    platform = row.hardware if tp == 1 else f"{tp}x {row.hardware}"
+    platform = row.hardware if devices == 1 else f"{devices}x {row.hardware}"
     prediction = genz.predict(
-        row.model, platform, input=prompt, output=output, tp=tp, engine=engine, fidelity=fidelity,
-        precision=PRECISIONS.get(row.weight_dtype, row.weight_dtype), max_model_len=prompt + output,
-    )  # fmt: skip
+        row.model,
+        platform,
+        input=prompt,
+        output=output,
+        tp=tp,
+        pp=devices // tp,
+        engine=engine,
+        fidelity=fidelity,
+        precision=PRECISIONS.get(row.weight_dtype, row.weight_dtype),
+        max_model_len=prompt + output,
+    )
     if prediction.tpot is None:
         raise NotAnsweredError("one output token")
     return float(prediction.tpot)
