@@ -85,6 +85,9 @@ class PhaseCost:
         shares: list[Number] = [0.0, self.fetch_wait, 0.0, self.host_time]
         for cost in self.operators:
             bound = cost.bound
+            if isinstance(bound, int):
+                shares[bound] = shares[bound] + cost.device_time
+                continue
             for index in range(len(BOUNDS)):
                 shares[index] = shares[index] + where(bound == index, cost.device_time, 0.0 * cost.device_time)
         return shares[COMPUTE], shares[MEMORY], shares[NETWORK], shares[HOST]
@@ -147,6 +150,8 @@ def _operator_cost(operator: Operator, machine: Machine, constants: EnergyConsta
     gap_per_step = operator.kernels * machine.kernel_gap
     if operator.collective is not None:
         return _collective_cost(operator, operator.collective, machine, constants, gap_per_step)
+    if len(operator.runs) == 1:
+        return _single_run_cost(operator, operator.runs[0], machine, constants, gap_per_step)
     costs = [(operator.count * run.weight, run, _run_cost(run, machine, constants)) for run in operator.runs]
     gap = total([executions * run.length * gap_per_step for executions, run, _ in costs])
     resources = zip(*(cost.busy for _, _, cost in costs), strict=True)
@@ -158,6 +163,24 @@ def _operator_cost(operator: Operator, machine: Machine, constants: EnergyConsta
         matrix_flops=total([executions * cost.matrix_flops for executions, _, cost in costs]),
         memory_bytes=total([executions * cost.memory_bytes for executions, _, cost in costs]),
         energy=total([executions * cost.energy for executions, _, cost in costs]),
+    )
+
+
+def _single_run_cost(
+    operator: Operator, run: Run, machine: Machine, constants: EnergyConstants, gap_per_step: Number
+) -> OperatorCost:
+    """The usual case, without sums: it is most of what a scalar prediction does."""
+    executions = operator.count * run.weight
+    cost = _run_cost(run, machine, constants)
+    gap = executions * run.length * gap_per_step
+    return OperatorCost(
+        operator,
+        device_time=executions * cost.time + gap,
+        gap_time=gap,
+        busy=tuple([executions * seconds for seconds in cost.busy]),
+        matrix_flops=executions * cost.matrix_flops,
+        memory_bytes=executions * cost.memory_bytes,
+        energy=executions * cost.energy,
     )
 
 
