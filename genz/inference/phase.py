@@ -227,9 +227,22 @@ def _collective_cost(
 ) -> OperatorCost:
     (run,) = operator.runs
     executions = operator.count * run.length
-    message = run.first.message_bytes
+    time, spent = _exchange_cost(operator, kind, run.first.message_bytes, machine, constants)
+    transfer, gap = executions * time, executions * gap_per_step
+    return OperatorCost(operator, transfer + gap, gap, (transfer,), 0.0, 0.0, executions * spent)
+
+
+def _exchange_cost(
+    operator: Operator, kind: str, message: Number, machine: Machine, constants: EnergyConstants
+) -> tuple[Number, Number]:
+    """Seconds and joules of one exchange on one rank; the same plain message over the same ranks is priced once."""
+    key = (kind, operator.ranks, operator.stride, message)
+    repeats = operator.exchange is None and isinstance(message, (int, float))
+    if repeats and key in machine.priced:
+        return machine.priced[key]
     group = machine.group(operator.ranks, operator.stride)
-    transfer = executions * machine.collective(kind, message, group, operator.exchange)
-    gap = executions * gap_per_step
-    energy = executions * collective_energy(kind, message, group, constants, operator.exchange)
-    return OperatorCost(operator, transfer + gap, gap, (transfer,), 0.0, 0.0, energy)
+    time = machine.collective(kind, message, group, operator.exchange)
+    found = time, collective_energy(kind, message, group, constants, operator.exchange)
+    if repeats:
+        machine.priced[key] = found
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from genz.numerics import Number, where
@@ -24,13 +24,14 @@ class Machine:
 
     `persistent_bytes` [B] is what it must hold from step to step: weights and cache. They stream
     from the fastest memory level that can hold all of them; activations from the fastest that can
-    hold those of one operator.
+    hold those of one operator. `priced` remembers exchanges, which the layers of a model repeat.
     """
 
     platform: Platform
     engine: Engine
     fidelity: Fidelity
     persistent_bytes: Number
+    priced: dict[tuple[str, int, int, Number], tuple[Number, Number]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def has_overheads(self) -> bool:
