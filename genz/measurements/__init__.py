@@ -1,0 +1,1 @@
+"""Measurements in the tidy schema: read, checked, and turned into the shapes that cost models take."""

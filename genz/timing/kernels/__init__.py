@@ -1,0 +1,1 @@
+"""What an operator's kernel takes on a chip: physics, with a few constants fitted to measured silicon."""

@@ -1,0 +1,1 @@
+"""Predicted against measured: one scorer for kernels, collectives and whole requests."""
