@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from genz.graph.context import Context
 from genz.graph.step import Group, Operator, Run
-from genz.numerics import total
+from genz.numerics import Number, maximum, minimum, total
 from genz.operators.attention import attention
 from genz.operators.demand import Demand
 from genz.operators.elementwise import NORM_FLOPS, ROPE_FLOPS, elementwise
 from genz.operators.gemm import gemm
+from genz.operators.shapes import AttentionShape
 from genz.operators.visibility import Sight, stretches
 from genz.specs.layers import Attention, LatentAttention, TokenMixer, ceil_div
 
@@ -74,6 +75,7 @@ def _absorbed(mixer: LatentAttention, context: Context, heads: int) -> Iterable[
             input_bytes=widths.base_bytes,
             output_bytes=widths.base_bytes,
             matrix_type=widths.base,
+            format=widths.kernel_format(quantised=False),
         )
         return context.operator(name, "gemm", demand)
 
@@ -97,6 +99,7 @@ def _expanded(mixer: LatentAttention, context: Context, heads: int) -> Iterable[
             input_bytes=widths.input_bytes(quantised=True),
             output_bytes=widths.base_bytes,
             matrix_type=widths.matrix_type(quantised=True),
+            format=widths.kernel_format(quantised=True),
         )
 
     expand = _over_groups("latent_expand_gemm", mixer, context, expansion)
@@ -126,6 +129,21 @@ def _core(
 ) -> Iterable[Operator]:
     """The attention kernel of `heads` local heads, and what devices that share its work send each other around it."""
     widths, fused = context.widths, context.engine.fuses("attention")
+    latent = None if isinstance(mixer, Attention) else "expanded" if expands else "absorbed"
+
+    def shape(sight: Sight, group: Group) -> AttentionShape:
+        return _attention_shape(
+            mixer,
+            context,
+            sight,
+            group,
+            heads=heads * context.gathered_heads,
+            kv_heads=heads if expands else 1 if latent else cached_width // (key_dim + value_dim),
+            key_dim=key_dim,
+            value_dim=value_dim,
+            cached_width=cached_width,
+            latent=latent,
+        )
 
     def demand(sight: Sight, group: Group) -> Demand:
         return attention(
@@ -142,11 +160,53 @@ def _core(
             fused=fused,
             expands=expands,
             beams=group.beams,
+            shape=shape(sight, group) if fused else None,
         )
 
     yield replace(_over_groups(name, mixer, context, demand), kernels=1 if fused else UNFUSED_ATTENTION_KERNELS)
     yield from _cache_exchanges(
         context, name, query_width=heads * key_dim, output_width=heads * value_dim, cached_width=cached_width
+    )
+
+
+def _attention_shape(
+    mixer: TokenMixer,
+    context: Context,
+    sight: Sight,
+    group: Group,
+    *,
+    heads: int,
+    kv_heads: int,
+    key_dim: int,
+    value_dim: int,
+    cached_width: int,
+    latent: str | None,
+) -> AttentionShape:
+    """What one kernel call sees: keys of a shared prompt count once, and a prompt in chunks is as many short prompts.
+
+    Queries of a prompt that is split over devices are as many fewer sequences: each has its share of the causal work.
+    """
+    widths, tokens = context.widths, group.new_tokens
+    sequences: Number = group.sequences / context.prompt_split
+    keys = sight.keys - sight.shared * (1 - 1 / group.beams)
+    if mixer.chunk is not None and context.step.phase == "prefill":
+        pieces = maximum(tokens / mixer.chunk, 1)
+        sequences, tokens, keys = sequences * pieces, tokens / pieces, minimum(keys, mixer.chunk)
+    return AttentionShape(
+        sequences=sequences,
+        new_tokens=tokens,
+        context=maximum(keys - tokens, 0),
+        query_heads=heads,
+        kv_heads=kv_heads,
+        key_dim=key_dim,
+        value_dim=value_dim,
+        cached_width=cached_width,
+        cache_bytes=widths.kv_cache_bytes,
+        activation_bytes=widths.base_bytes,
+        matrix_type=widths.base,
+        format="fp8" if widths.kv_cache == "fp8" else widths.kernel_format(quantised=False),
+        window=mixer.window,
+        latent=latent,
     )
 
 

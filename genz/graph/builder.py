@@ -145,6 +145,7 @@ def _exit_operators(model: ModelSpec, step_context: Context) -> Iterable[Operato
             input_bytes=widths.base_bytes,
             output_bytes=widths.base_bytes,
             matrix_type=widths.base,
+            format=widths.kernel_format(quantised=False),
         ),
     )
     if context.tensor_parallel > 1:

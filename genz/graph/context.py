@@ -103,6 +103,7 @@ class Context:
             input_bytes=widths.input_bytes(quantised=quantised),
             output_bytes=widths.base_bytes,
             matrix_type=widths.matrix_type(quantised=quantised),
+            format=widths.kernel_format(quantised=quantised),
         )
         return self.operator(name, "gemm", demand)
 

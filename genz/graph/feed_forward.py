@@ -11,6 +11,7 @@ from genz.numerics import Number
 from genz.operators.elementwise import ACTIVATION_FLOPS, elementwise
 from genz.operators.exchange import Routing, TokenExchange
 from genz.operators.moe import expert_gemm, rank_load, touched_experts
+from genz.operators.shapes import ExpertsPart, ExpertsShape
 from genz.specs.layers import FeedForward, MixtureOfExperts
 from genz.specs.parallelism import local_experts
 
@@ -83,7 +84,22 @@ def _routed_experts(mixer: MixtureOfExperts, context: Context) -> Iterable[Opera
     shapes = [linear.local(parallelism.expert_tensor) for linear in first]
     down_inputs, down_outputs = down.local(parallelism.expert_tensor)
 
-    def grouped(name: str, outputs: int, inputs: int) -> Operator:
+    shape = ExpertsShape(
+        tokens=group_tokens,
+        pairs=group_tokens * mixer.top_k,
+        rows=rows,
+        touched=touched,
+        hidden=shapes[0][0],
+        inner=shapes[0][1],
+        gated=mixer.expert.gated,
+        weight_bytes=widths.weight_bytes(quantised=True, expert=True),
+        input_bytes=widths.input_bytes(quantised=True, expert=True),
+        output_bytes=widths.base_bytes,
+        matrix_type=widths.matrix_type(quantised=True, expert=True),
+        format=widths.kernel_format(quantised=True, expert=True),
+    )
+
+    def grouped(name: str, outputs: int, inputs: int, part: int) -> Operator:
         return context.operator(
             name,
             "experts",
@@ -96,13 +112,15 @@ def _routed_experts(mixer: MixtureOfExperts, context: Context) -> Iterable[Opera
                 input_bytes=widths.input_bytes(quantised=True, expert=True),
                 output_bytes=widths.base_bytes,
                 matrix_type=widths.matrix_type(quantised=True, expert=True),
+                shape=ExpertsPart(shape, part),
             ),
         )
 
     first_name = "experts_gate_up_gemm" if mixer.expert.gated else "experts_up_gemm"
-    yield grouped(first_name, sum(outputs for _, outputs in shapes), shapes[0][0])
-    yield from _activation(mixer.expert, context, rows=rows, name="experts_activation", ranks=parallelism.expert_tensor)
-    yield grouped("experts_down_gemm", down_outputs, down_inputs)
+    yield grouped(first_name, sum(outputs for _, outputs in shapes), shapes[0][0], 0)
+    for activation in _activation(mixer.expert, context, rows=rows, name="experts_activation", ranks=parallelism.expert_tensor):
+        yield activation.shaped(ExpertsPart(shape, 1))
+    yield grouped("experts_down_gemm", down_outputs, down_inputs, 2)
 
 
 def _exchange(mixer: MixtureOfExperts, context: Context, name: str) -> Operator:

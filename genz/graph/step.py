@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from genz.numerics import Number, total
 from genz.operators.demand import Demand
 from genz.operators.exchange import TokenExchange
+from genz.operators.shapes import Shape
 
 PhaseName = Literal["prefill", "decode"]
 Category = Literal["gemm", "attention", "experts", "elementwise", "embedding", "collective"]
@@ -98,3 +99,8 @@ class Operator:
     stride: int = 1
     hides_behind: str | None = None
     exchange: TokenExchange | None = None
+
+    def shaped(self, shape: Shape) -> Operator:
+        """The same, priced by a shape where kernels are calibrated."""
+        runs = tuple(replace(run, first=replace(run.first, shape=shape)) for run in self.runs)
+        return replace(self, runs=runs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from genz.numerics import Number
 from genz.operators.demand import Demand
+from genz.operators.shapes import AttentionShape
 from genz.operators.visibility import Sight
 
 # Per score: scale, running maximum, subtract, exponential, running sum, rescale.
@@ -28,6 +29,7 @@ def attention(
     fused: bool = True,
     expands: bool = False,
     beams: Number = 1,
+    shape: AttentionShape | None = None,
 ) -> Demand:
     """Attention of `sequences` with `new_tokens` queries each, heads as on one device.
 
@@ -51,4 +53,5 @@ def attention(
         cache_bytes=(keys + sequences * new_tokens) * cached_width * cache_bytes,
         activation_bytes=(operands + scores) * activation_bytes,
         matrix_type=matrix_type,
+        shape=shape if fused else None,
     )

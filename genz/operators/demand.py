@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from genz.numerics import Number
+from genz.operators.shapes import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class Demand:
 
     `matrix_flops` [FLOP] run on the matrix units in `matrix_type` (none where there are none); `vector_flops` [FLOP] outside of
     them. `weight_bytes` [B] and `cache_bytes` [B] move data that outlives the step; `activation_bytes`
-    [B] move data that the step makes and uses up. `message_bytes` [B] is the payload of a collective.
+    [B] move data that the step makes and uses up. `message_bytes` [B] is the payload of a collective. `shape` is
+    what calibrated kernels are priced by, none where bytes tell all.
     """
 
     matrix_flops: Number = 0.0
@@ -23,6 +25,7 @@ class Demand:
     activation_bytes: Number = 0.0
     message_bytes: Number = 0.0
     matrix_type: str | None = None
+    shape: Shape | None = None
 
     @property
     def memory_bytes(self) -> Number:

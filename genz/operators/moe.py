@@ -7,6 +7,7 @@ from statistics import NormalDist
 from genz.errors import unknown_name
 from genz.numerics import Number, expm1, log1p, maximum, minimum
 from genz.operators.demand import Demand
+from genz.operators.shapes import ExpertsPart
 
 ROUTINGS = ("balanced", "uniform", "worst")
 # Probabilities are held this far below one, where a logarithm would not be finite.
@@ -56,6 +57,7 @@ def expert_gemm(
     input_bytes: Number,
     output_bytes: Number,
     matrix_type: str,
+    shape: ExpertsPart | None = None,
 ) -> Demand:
     """A grouped GEMM over `rows` token-expert pairs, each an activation of width k with its expert's [k, n] weights.
 
@@ -66,4 +68,5 @@ def expert_gemm(
         weight_bytes=touched * n * k * weight_bytes,
         activation_bytes=rows * (k * input_bytes + n * output_bytes),
         matrix_type=matrix_type,
+        shape=shape,
     )

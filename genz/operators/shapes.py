@@ -82,6 +82,14 @@ class ExpertsShape:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpertsPart:
+    """One of the three operators that routed experts are: 0 the first GEMM, 1 the activation, 2 the second GEMM."""
+
+    whole: ExpertsShape
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
 class ElementwiseShape:
     """A pass over memory of `moved_bytes` [B] in all, such as a norm, an activation or a gather.
 
@@ -92,4 +100,4 @@ class ElementwiseShape:
     name: str
 
 
-Shape = GemmShape | AttentionShape | ExpertsShape | ElementwiseShape
+Shape = GemmShape | AttentionShape | ExpertsPart

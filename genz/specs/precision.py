@@ -138,9 +138,37 @@ class Widths:
         """Data type in which the matrix units multiply."""
         return self.compute if quantised and (expert or not self.experts_only) else self.base
 
+    def kernel_format(self, *, quantised: bool, expert: bool = False) -> str:
+        """The number format that kernels of a matrix go by, as in measured tables: "bfloat16", "fp8_block", "int4_wo" ...
+
+        Both 16-bit floats run at one speed and share a name. Weights without activations of their width are "_wo".
+        """
+        if not (quantised and (expert or not self.experts_only)):
+            return _wide_format(self.base)
+        return _quantised_format(self.weights, self.compute)
+
     def input_bytes(self, *, quantised: bool, expert: bool = False) -> Number:
         """Bytes of one element that enters a GEMM [B]."""
         return self.activation_bytes if quantised and (expert or not self.experts_only) else self.base_bytes
+
+
+def _wide_format(base: str) -> str:
+    return "bfloat16" if DATA_TYPES[base].bits == 16 else "float32"
+
+
+def _quantised_format(weights: Format, compute: str) -> str:
+    is_micro = weights.group_size is not None and weights.scale_bits == BITS_PER_BYTE
+    if compute == "fp8":
+        return "fp8_block" if weights.group_size else "fp8"
+    if compute in ("fp4", "fp6"):
+        return "nvfp4"
+    if compute == "int8":
+        return "sq"
+    if weights.bits >= DATA_TYPES[compute].bits:
+        return _wide_format(compute)
+    if weights.bits > 6:
+        return "int8_wo"
+    return "w4a16_mxfp4" if is_micro else "int4_wo"
 
 
 def settle(

@@ -33,4 +33,5 @@ def constant(prior: float, unit: str, low: float, high: float, meaning: str) -> 
 
 def definitions(kind: type) -> tuple[Definition, ...]:
     """The constants that a family of kernels declares, in their order."""
-    return tuple(Definition(f.name, prior=float(f.default), **f.metadata) for f in fields(kind))
+    declared: Any = fields(kind)
+    return tuple(Definition(f.name, prior=f.default, **f.metadata) for f in declared)

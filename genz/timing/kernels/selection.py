@@ -1,0 +1,227 @@
+"""Which constants a kernel is priced with: those of its own chip and engine, or of its nearest relative.
+
+Kernels come before chips: an FP8 kernel of another generation says more about an FP8 kernel than a BF16 kernel of the
+chip itself. Of what is left the nearest chip, engine, kernel and version is taken, by a distance that adds up
+
+- the chip: 0 itself, 1 a sibling (same vendor and architecture), 3 another generation of the vendor, 6 another vendor, 9
+  another kind of chip; a tenth for each year between them, a half for another memory technology;
+- the engine: 2.5 for another one; the kernel: 2 for another one where both are named; a quarter for another version;
+- the number format: 5 where its operands are as wide, 8 otherwise.
+
+The relation so found ("own", "version", "kernel", "sibling", "generation", "other") sets the width of the interval.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import NamedTuple, TypeVar
+
+from genz.errors import GenZError
+from genz.numerics import Number, log2, maximum
+from genz.specs import catalog
+from genz.specs.calibration import Bands, Cell
+from genz.specs.calibrations import bands, calibrated_engines, calibration
+from genz.specs.hardware import Chip
+from genz.timing.kernels.constants import definitions
+
+C = TypeVar("C")
+
+SIBLING, GENERATION, VENDOR, KIND = 1.0, 3.0, 6.0, 9.0
+PER_YEAR, OTHER_MEMORY = 0.1, 0.5
+OTHER_ENGINE, OTHER_KERNEL, OTHER_VERSION, LIKE_FORMAT, OTHER_FORMAT = 2.5, 2.0, 0.25, 5.0, 8.0
+# Where no experiment tells how far off borrowed constants are: log of a factor of two and a half either way.
+UNKNOWN_BAND = (-0.92, 0.92)
+# Formats whose operands are multiplied in like widths.
+_WIDTHS = {
+    "bfloat16": 16,
+    "float32": 32,
+    "int8_wo": 16,
+    "int4_wo": 16,
+    "w4a16_mxfp4": 16,
+    "fp8": 8,
+    "fp8_block": 8,
+    "sq": 8,
+    "nvfp4": 4,
+    "w4a8_mxfp4_mxfp8": 8,
+}
+
+
+# A prediction beyond the times that were fitted has a band wider by this share for each factor of ten.
+WIDENING_PER_DECADE = 0.5
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Constants for a kernel, how they were found, and the band that this has earned.
+
+    `band` are the 5 % and 95 % quantiles of log(measured / predicted), for times within `span` [s]. `source` names the chip,
+    engine and cell.
+    """
+
+    values: dict[str, float]
+    variant: str
+    relation: str
+    band: tuple[float, float]
+    span: tuple[float, float]
+    source: str
+
+    def constants(self, kind: type[C]) -> C:
+        """The values as the constants of a family of kernels; those that the file does not know keep their priors."""
+        return kind(**{d.name: self.values[d.name] for d in definitions(kind) if d.name in self.values})
+
+    def band_at(self, time: Number) -> tuple[Number, Number]:
+        """The band of a predicted time, wider by the decades that it lies beyond what was fitted."""
+        shortest, longest = self.span
+        beyond = maximum(log2(shortest / time), log2(time / longest), 0.0) / log2(10.0)
+        factor = 1 + WIDENING_PER_DECADE * beyond
+        return self.band[0] * factor, self.band[1] * factor
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    distance: float
+    relation: str
+    chip: str
+    engine: str
+    cell: Cell
+
+
+class _Wanted(NamedTuple):
+    """The cell that would fit exactly."""
+
+    engine: str
+    version: str
+    format: str
+    kernel: str
+
+
+_Kin = tuple[str, str, int, str, str | None]
+
+
+def _kin(chip: Chip) -> _Kin:
+    return (chip.vendor, chip.architecture, chip.year, chip.kind_of_chip, chip.main_memory.technology)
+
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """Calibrated cells by chip: `entries(chip)` are (engine, cell) pairs; `bands` tell how far borrowed constants are off."""
+
+    chips: tuple[str, ...]
+    entries: Callable[[str], Sequence[tuple[str, Cell]]]
+    bands: Bands | None = None
+
+    @lru_cache(maxsize=8192)  # noqa: B019 (there are few libraries, and each lives as long as the process)
+    def nearest(self, name: str, kin: _Kin, family: str, wanted: _Wanted) -> Selected | None:
+        """The nearest cell of a family for a chip of that name and kin."""
+        best: _Candidate | None = None
+        for other, apart in self._by_distance(name, kin):
+            if best is not None and apart >= best.distance + 1:
+                break
+            for engine, cell in self.entries(other):
+                if cell.family != family:
+                    continue
+                found = _judge(cell, engine, other, apart, wanted)
+                if best is None or (found.distance, -found.cell.rows) < (best.distance, -best.cell.rows):
+                    best = found
+        return None if best is None else _selected(best, self.bands)
+
+    def _by_distance(self, name: str, kin: _Kin) -> list[tuple[str, float]]:
+        found = []
+        for other in self.chips:
+            try:
+                found.append((other, 0.0 if other == name else _apart(kin, _kin(catalog.chip(other)))))
+            except GenZError:  # a chip that its owner has since renamed
+                continue
+        return sorted(found, key=lambda entry: entry[1])
+
+
+@cache
+def shipped() -> Library:
+    """All calibrations that are found: the user's, and those that GenZ ships."""
+
+    @cache
+    def entries(chip: str) -> tuple[tuple[str, Cell], ...]:
+        files = calibrated_engines()[chip]
+        return tuple((engine, cell) for engine, path in files.items() for cell in calibration(path).cells)
+
+    return Library(tuple(calibrated_engines()), entries, bands())
+
+
+def select(
+    chip: Chip,
+    family: str,
+    *,
+    engine: str = "",
+    version: str = "",
+    format: str = "",  # noqa: A002
+    kernel: str = "",
+    library: Library | None = None,
+) -> Selected | None:
+    """Constants of the nearest cell of a family, none if there is no cell of it at all.
+
+    Names left empty match anything, the newest version and the best-measured kernel first.
+    """
+    return (library or shipped()).nearest(chip.name, _kin(chip), family, _Wanted(engine, version, format, kernel))
+
+
+def _apart(one: _Kin, other: _Kin) -> float:
+    """Distance between two different chips."""
+    vendor, architecture, year, kind, memory = one
+    if kind != other[3]:
+        base = KIND
+    elif vendor != other[0]:
+        base = VENDOR
+    else:
+        base = SIBLING if architecture == other[1] else GENERATION
+    return base + PER_YEAR * abs(year - other[2]) + (OTHER_MEMORY if memory != other[4] else 0.0)
+
+
+def _judge(cell: Cell, engine: str, chip: str, apart: float, wanted: _Wanted) -> _Candidate:
+    distance, relation = apart, "own"
+    if apart:
+        relation = "sibling" if apart < GENERATION else "generation" if apart < VENDOR else "other"
+    if wanted.engine and engine != wanted.engine:
+        distance, relation = distance + OTHER_ENGINE, _weaker(relation, "kernel")
+    if wanted.kernel and cell.kernel != wanted.kernel:
+        distance, relation = distance + OTHER_KERNEL, _weaker(relation, "kernel")
+    if wanted.version and cell.version != wanted.version:
+        distance, relation = distance + OTHER_VERSION, _weaker(relation, "version")
+    if wanted.format and cell.format != wanted.format:
+        alike = _WIDTHS.get(cell.format) == _WIDTHS.get(wanted.format) is not None
+        distance, relation = distance + (LIKE_FORMAT if alike else OTHER_FORMAT), "other"
+    return _Candidate(distance - _newness(cell.version), relation, chip, engine, cell)
+
+
+RELATIONS = ("own", "version", "kernel", "sibling", "generation", "other")
+
+
+def _weaker(one: str, other: str) -> str:
+    return max(one, other, key=RELATIONS.index)
+
+
+def _newness(version: str) -> float:
+    """A tie-break far below any distance: later versions first."""
+    numbers = [min(int(part), 999) for part in re.findall(r"\d+", version)[:4]]
+    return 1e-3 * sum(number / 1000.0 ** (i + 1) for i, number in enumerate(numbers))
+
+
+def _selected(found: _Candidate, known: Bands | None) -> Selected:
+    cell = found.cell
+    band = cell.band if found.relation == "own" else _wider(cell.band, _band_of(known, cell.family, found.relation))
+    parts = (found.chip, found.engine, cell.version, cell.family, cell.format, cell.kernel)
+    return Selected(cell.values, cell.variant, found.relation, band, cell.span, " ".join(part for part in parts if part))
+
+
+def _band_of(known: Bands | None, family: str, relation: str) -> tuple[float, float]:
+    by_relation = known.families.get(family, {}) if known else {}
+    for name in RELATIONS[RELATIONS.index(relation) :]:
+        if name in by_relation:
+            return by_relation[name].low, by_relation[name].high
+    return UNKNOWN_BAND
+
+
+def _wider(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return min(one[0], other[0]), max(one[1], other[1])
