@@ -19,7 +19,7 @@ def components(device: Machine, demand: Demand) -> tuple[float, ...]:
 
 
 def test_gemm_demand_by_hand() -> None:
-    demand = gemm(16, 4096, 1024, weight_bytes=1, input_bytes=1, output_bytes=2, matrix_type="fp8")
+    demand = gemm(16, 4096, 1024, weight_bytes=1, input_bytes=1, output_bytes=2, matrix_type="fp8", format="fp8")
     assert demand.matrix_flops == 2 * 16 * 4096 * 1024
     assert demand.weight_bytes == 4096 * 1024
     assert demand.activation_bytes == 16 * 1024 + 2 * 16 * 4096

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +26,10 @@ from genz.timing.kernels.constants import definitions
 RULE = f"md5 of the shape's text, first 8 hexadecimal digits modulo 100 below {HELD_OUT_PER_CENT}"
 
 
-def fit_tables(tables: Sequence[pd.DataFrame], families: Sequence[Family]) -> list[FittedCell]:
-    """Every cell of every chip in the catalog that the tables' rows identify."""
+def fit_tables(
+    tables: Sequence[pd.DataFrame], families: Sequence[Family], *, progress: Callable[[str], None] | None = None
+) -> list[FittedCell]:
+    """Every cell of every chip in the catalog that the tables' rows identify. `progress` is told of each chip's family."""
     fitted = []
     for family in families:
         for table in tables:
@@ -38,6 +40,8 @@ def fit_tables(tables: Sequence[pd.DataFrame], families: Sequence[Family]) -> li
             for hardware, group in rows.groupby("hardware", sort=True):
                 chip = _chip(str(hardware))
                 if chip is not None:
+                    if progress is not None:
+                        progress(f"{family.name} on {chip.name}: {len(group):,} rows")
                     found = (fit_cell(family, key, cell, chip) for key, cell in cells_of(family, group))
                     fitted += [cell for cell in found if cell is not None]
     return fitted

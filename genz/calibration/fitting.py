@@ -43,10 +43,11 @@ def fit(
     weights: Array | None = None,
     evaluations: int = 60,
     scale: float = SOFT_SCALE,
+    pull: float = PRIOR_WEIGHT,
 ) -> Fitted:
     """Constants (a dataclass, starting from `start`) that bring `predict(constants)` [s] closest to `measured` [s].
 
-    Minimises sum rho(w log(predicted / measured)) with rho of soft-L1 shape, plus a weak pull of each free constant to where
+    Minimises sum rho(w log(predicted / measured)) with rho of soft-L1 shape, plus a weak `pull` of each free constant to where
     it starts. Standard errors come from the Jacobian at the solution: sqrt(diag((J^T J)^-1)) times the residuals' robust
     spread. Raises `ImportError` where SciPy is missing.
     """
@@ -64,7 +65,7 @@ def fit(
 
     def residuals(logs: Array) -> Array:
         misfit = root * (np.log(predict(constants_at(logs))) - target)
-        return np.concatenate([misfit, PRIOR_WEIGHT * (logs - origin)])
+        return np.concatenate([misfit, pull * (logs - origin)])
 
     if not chosen:
         misfit = root * (np.log(predict(start)) - target)

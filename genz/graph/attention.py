@@ -207,6 +207,7 @@ def _attention_shape(
         format="fp8" if widths.kv_cache == "fp8" else widths.kernel_format(quantised=False),
         window=mixer.window,
         latent=latent,
+        phase=context.step.phase,
     )
 
 

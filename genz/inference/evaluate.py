@@ -132,7 +132,13 @@ def memory_of(question: Question, requests: Number | None = None) -> Memory:
 def cost_of(question: Question, step: Step, memory: Memory | None = None) -> PhaseCost:
     """What a step of this question takes, over all stages of its pipeline."""
     held = memory or memory_of(question)
-    machine = Machine(question.platform, question.engine, question.fidelity, held.weights_bytes + held.kv_cache_bytes)
+    machine = Machine(
+        question.platform,
+        question.engine,
+        question.fidelity,
+        held.weights_bytes + held.kv_cache_bytes,
+        question.widths.kernel_format(quantised=True, expert=True),
+    )
     constants = energy_constants(question.platform)
     stages = distinct_stages(question.model, question.parallelism.pipeline)
     costs = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -10,7 +10,8 @@ from genz.energy import EnergyConstants, collective_energy, dynamic_energy
 from genz.graph.step import Operator, Run, Step
 from genz.numerics import Number, index_of_maximum, is_symbolic, maximum, minimum, total, where
 from genz.timing.integrate import sum_of_maximum
-from genz.timing.machine import Machine
+from genz.timing.kernels.selection import Selected
+from genz.timing.machine import Exchanged, Machine, Priced
 
 BOUNDS = ("compute", "memory", "network", "host")
 COMPUTE, MEMORY, NETWORK, HOST = range(4)
@@ -21,7 +22,8 @@ class OperatorCost:
     """One operator over a whole phase, all layers and steps together, on one device.
 
     `device_time` [s] includes the launch gaps; `busy` [s] is how long each resource works: matrix units,
-    vector units, each memory level; for a collective, the network alone.
+    vector units, each memory level; for a collective, the network alone. `calls` are executions of the kernel, `constants`
+    what it was priced with, none where no kernel of its kind is calibrated.
     """
 
     operator: Operator
@@ -31,6 +33,8 @@ class OperatorCost:
     matrix_flops: Number
     memory_bytes: Number
     energy: Number
+    calls: Number = 1.0
+    constants: Selected | None = None
 
     def times(self, factor: Number) -> OperatorCost:
         """The cost of `factor` such phases one after the other."""
@@ -42,6 +46,8 @@ class OperatorCost:
             self.matrix_flops * factor,
             self.memory_bytes * factor,
             self.energy * factor,
+            self.calls * factor,
+            self.constants,
         )
 
     @property
@@ -60,7 +66,7 @@ class PhaseCost:
 
     `time` [s] is the whole phase, of which the engine's host adds `host_time` [s]; `dynamic_energy` [J] is
     drawn beyond idle; `is_power_limited` tells whether the power limit stretched it; `fetch_wait` [s] is how much longer
-    what is offloaded takes to arrive.
+    what is offloaded takes to arrive. `engine_constants` are those of the engine, where it is calibrated.
     """
 
     operators: tuple[OperatorCost, ...]
@@ -71,6 +77,7 @@ class PhaseCost:
     dynamic_energy: Number
     is_power_limited: Any
     fetch_wait: Number = 0.0
+    engine_constants: Selected | None = None
 
     @property
     def matrix_flops(self) -> Number:
@@ -104,7 +111,7 @@ def phase_cost(
     no throttling, and power is held at the limit instead.
     """
     costs = _expose(tuple(_operator_cost(operator, machine, constants) for operator in operators))
-    device_time = total([cost.device_time for cost in costs])
+    device_time = total([cost.device_time for cost in costs]) * machine.step_factor(step.phase)
     host_time = _host_time(operators, step, machine, device_time)
     fetch_wait = maximum(step.repeats * fetch - device_time - host_time, 0.0)
     unthrottled = device_time + host_time + fetch_wait
@@ -116,7 +123,10 @@ def phase_cost(
     else:
         time, energy = unthrottled, minimum(energy, unthrottled * headroom)
     limited = False if is_symbolic(time) else energy >= unthrottled * headroom
-    return PhaseCost(costs, step.repeats, device_time, host_time, time, energy, limited, fetch_wait)
+    engine = machine.engine_constants
+    return PhaseCost(
+        costs, step.repeats, device_time, host_time, time, energy, limited, fetch_wait, None if engine is None else engine[1]
+    )
 
 
 def _expose(costs: tuple[OperatorCost, ...]) -> tuple[OperatorCost, ...]:
@@ -137,112 +147,130 @@ def _host_time(operators: Sequence[Operator], step: Step, machine: Machine, devi
     """Host time that the device waits for [s]."""
     if not machine.has_overheads:
         return 0.0
-    overheads = machine.engine.overheads
+    host = machine.host
     sequences = total([group.sequences for group in step.groups])
-    between = step.repeats * (overheads.host_per_step + overheads.host_per_sequence * sequences)
-    if step.phase in overheads.captures:
+    between = step.repeats * (host.per_step + host.per_sequence * sequences)
+    if step.phase in machine.engine.overheads.captures:
         return between
-    launches = step.repeats * sum(operator.count * operator.kernels for operator in operators) * overheads.host_launch
+    launches = step.repeats * sum(operator.count * operator.kernels for operator in operators) * host.launch
     return between + maximum(launches - device_time, 0.0)
 
 
 def _operator_cost(operator: Operator, machine: Machine, constants: EnergyConstants) -> OperatorCost:
-    gap_per_step = operator.kernels * machine.kernel_gap
     if operator.collective is not None:
-        return _collective_cost(operator, operator.collective, machine, constants, gap_per_step)
+        return _collective_cost(operator, operator.collective, machine, constants)
     if len(operator.runs) == 1:
-        return _single_run_cost(operator, operator.runs[0], machine, constants, gap_per_step)
-    costs = [(operator.count * run.weight, run, _run_cost(run, machine, constants)) for run in operator.runs]
-    gap = total([executions * run.length * gap_per_step for executions, run, _ in costs])
+        return _single_run_cost(operator, operator.runs[0], machine, constants)
+    costs = [(operator.count * run.weight, run, _run_cost(run, operator, machine, constants)) for run in operator.runs]
+    gap = total([executions * cost.gap for executions, _, cost in costs])
     resources = zip(*(cost.busy for _, _, cost in costs), strict=True)
     return OperatorCost(
         operator,
-        device_time=total([executions * cost.time for executions, _, cost in costs]) + gap,
+        device_time=total([executions * cost.time for executions, _, cost in costs]),
         gap_time=gap,
         busy=tuple(total([costs[i][0] * busy for i, busy in enumerate(by_run)]) for by_run in resources),
         matrix_flops=total([executions * cost.matrix_flops for executions, _, cost in costs]),
         memory_bytes=total([executions * cost.memory_bytes for executions, _, cost in costs]),
         energy=total([executions * cost.energy for executions, _, cost in costs]),
+        calls=total([executions * run.length for executions, run, _ in costs]),
+        constants=costs[0][2].constants,
     )
 
 
-def _single_run_cost(
-    operator: Operator, run: Run, machine: Machine, constants: EnergyConstants, gap_per_step: Number
-) -> OperatorCost:
+def _single_run_cost(operator: Operator, run: Run, machine: Machine, constants: EnergyConstants) -> OperatorCost:
     """The usual case, without sums: it is most of what a scalar prediction does."""
     executions = operator.count * run.weight
-    cost = _run_cost(run, machine, constants)
-    gap = executions * run.length * gap_per_step
+    cost = _run_cost(run, operator, machine, constants)
     return OperatorCost(
         operator,
-        device_time=executions * cost.time + gap,
-        gap_time=gap,
+        device_time=executions * cost.time,
+        gap_time=executions * cost.gap,
         busy=tuple([executions * seconds for seconds in cost.busy]),
         matrix_flops=executions * cost.matrix_flops,
         memory_bytes=executions * cost.memory_bytes,
         energy=executions * cost.energy,
+        calls=executions * run.length,
+        constants=cost.constants,
     )
 
 
 class _RunCost(NamedTuple):
-    """One execution in each step of a run, all steps together."""
+    """One execution in each step of a run, all steps together; the time holds the gap."""
 
     time: Number
+    gap: Number
     busy: tuple[Number, ...]
     matrix_flops: Number
     memory_bytes: Number
     energy: Number
+    constants: Selected | None
 
 
-def _run_cost(run: Run, machine: Machine, constants: EnergyConstants) -> _RunCost:
+def _run_cost(run: Run, operator: Operator, machine: Machine, constants: EnergyConstants) -> _RunCost:
     """Time, busy resources, work and energy of a run; what grows evenly is summed by the mean of its ends."""
     length, first = run.length, run.first
+    priced = machine.price(operator, run)
     working_set = first.activation_bytes if run.last is None else run.last.activation_bytes
     crossing = machine.level_bytes(first, working_set=working_set)
     busy = machine.components(first, crossing)
     energy = dynamic_energy(first, crossing, constants)
     if run.last is None:
+        time, gap = _time_and_gap(priced, lambda: length * maximum(*busy), operator, length, machine)
         return _RunCost(
-            length * maximum(*busy),
-            tuple(length * seconds for seconds in busy),
+            time,
+            gap,
+            tuple([length * seconds for seconds in busy]),
             length * first.matrix_flops,
             length * first.memory_bytes,
             length * energy,
+            None if priced is None else priced.selected,
         )
     last = run.last
     last_crossing = machine.level_bytes(last, working_set=working_set)
     last_busy = machine.components(last, last_crossing)
     half = length / 2
+    time, gap = _time_and_gap(priced, lambda: sum_of_maximum(busy, last_busy, length), operator, length, machine)
     return _RunCost(
-        time=sum_of_maximum(busy, last_busy, length),
+        time=time,
+        gap=gap,
         busy=tuple(half * (a + b) for a, b in zip(busy, last_busy, strict=True)),
         matrix_flops=half * (first.matrix_flops + last.matrix_flops),
         memory_bytes=half * (first.memory_bytes + last.memory_bytes),
         energy=half * (energy + dynamic_energy(last, last_crossing, constants)),
+        constants=None if priced is None else priced.selected,
     )
 
 
-def _collective_cost(
-    operator: Operator, kind: str, machine: Machine, constants: EnergyConstants, gap_per_step: Number
-) -> OperatorCost:
+def _time_and_gap(
+    priced: Priced | None, bound: Callable[[], Number], operator: Operator, length: Number, machine: Machine
+) -> tuple[Number, Number]:
+    """Seconds of `length` calls and the launches in them: of a calibrated kernel, else its bound and the engine's gaps."""
+    if priced is not None:
+        return length * priced.time, length * priced.launch
+    gap = length * operator.kernels * machine.kernel_gap
+    return bound() + gap, gap
+
+
+def _collective_cost(operator: Operator, kind: str, machine: Machine, constants: EnergyConstants) -> OperatorCost:
     (run,) = operator.runs
     executions = operator.count * run.length
-    time, spent = _exchange_cost(operator, kind, run.first.message_bytes, machine, constants)
-    transfer, gap = executions * time, executions * gap_per_step
-    return OperatorCost(operator, transfer + gap, gap, (transfer,), 0.0, 0.0, executions * spent)
+    time, spent, selected = _exchange_cost(operator, kind, run.first.message_bytes, machine, constants)
+    gap = 0.0 if selected is not None else executions * operator.kernels * machine.kernel_gap
+    transfer = executions * time
+    return OperatorCost(
+        operator, transfer + gap, gap, (transfer,), 0.0, 0.0, executions * spent, calls=executions, constants=selected
+    )
 
 
-def _exchange_cost(
-    operator: Operator, kind: str, message: Number, machine: Machine, constants: EnergyConstants
-) -> tuple[Number, Number]:
+def _exchange_cost(operator: Operator, kind: str, message: Number, machine: Machine, constants: EnergyConstants) -> Exchanged:
     """Seconds and joules of one exchange on one rank; the same plain message over the same ranks is priced once."""
     key = (kind, operator.ranks, operator.stride, message)
     repeats = operator.exchange is None and isinstance(message, (int, float))
     if repeats and key in machine.priced:
         return machine.priced[key]
     group = machine.group(operator.ranks, operator.stride)
-    time = machine.collective(kind, message, group, operator.exchange)
-    found = time, collective_energy(kind, message, group, constants, operator.exchange)
+    time, selected = machine.collective(kind, message, group, operator.exchange)
+    found = Exchanged(time, collective_energy(kind, message, group, constants, operator.exchange), selected)
     if repeats:
         machine.priced[key] = found
     return found

@@ -13,6 +13,7 @@ from genz.inference import limits
 from genz.inference.evaluate import Outcome
 from genz.inference.phase import BOUNDS, PhaseCost
 from genz.inference.question import Question
+from genz.inference.uncertainty import intervals
 from genz.numerics import Number
 from genz.specs.parallelism import FLAGS
 from genz.specs.workload import SLO
@@ -115,10 +116,13 @@ class Prediction:
     def fidelity(self) -> str:
         return self.question.fidelity
 
-    @property
-    def interval(self) -> None:
-        """90 % intervals by metric; none until a calibration has earned them."""
-        return None
+    @cached_property
+    def interval(self) -> dict[str, tuple[float, float]] | None:
+        """90 % intervals of TTFT, TPOT and E2E [s] and of the throughput [1/s]; None where the fidelity earns none.
+
+        They come from rows that no fit has seen: see `genz.inference.uncertainty`.
+        """
+        return intervals(self.outcome) if self.fidelity == "calibrated" else None
 
     @cached_property
     def phases(self) -> dict[str, Phase]:

@@ -144,7 +144,10 @@ def _answers(prediction: Prediction) -> RenderableType:
 
     def verdict(name: str) -> str:
         goal = getattr(prediction.slo, name) if prediction.slo else None
-        return "" if name not in met else f"{'meets' if met[name] else 'misses'} {seconds(goal)}"
+        meets = "" if name not in met else f"{'meets' if met[name] else 'misses'} {seconds(goal)}"
+        low, high = (prediction.interval or {}).get(f"{name}_s", (None, None))
+        within = "" if low is None else f"{seconds(low)} to {seconds(high)}"
+        return ", ".join(part for part in (within, meets) if part)
 
     def each(value: str) -> str:
         return f"{value} per device" if devices > 1 else ""
@@ -152,7 +155,7 @@ def _answers(prediction: Prediction) -> RenderableType:
     rows = [
         ("time to first token (TTFT)", seconds(prediction.ttft), verdict("ttft")),
         ("time per output token (TPOT)", seconds(prediction.tpot), verdict("tpot")),
-        ("end to end", seconds(prediction.e2e), ""),
+        ("end to end", seconds(prediction.e2e), verdict("e2e")),
         ("throughput", f"{prediction.throughput:,.1f} tok/s", each(f"{prediction.throughput / devices:,.1f} tok/s")),
         ("average power", format_si(prediction.power, "W"), each(format_si(prediction.power / devices, "W"))),
         ("energy per output token", format_si(outcome.energy_per_output_token, "J"), "prefill included"),
@@ -162,7 +165,8 @@ def _answers(prediction: Prediction) -> RenderableType:
         rows.append(("cost per million output tokens", f"{dollars:,.2f} USD", f"{cost['usd_per_hour']:,.2f} USD/h"))
     if carbon is not None:
         rows.append(("carbon per million output tokens", format_si(carbon, "g"), ""))
-    return table("Answer", ("", "", ""), rows, words=(0, 2))
+    title = "Answer, with 90 % intervals" if prediction.interval else "Answer"
+    return table(title, ("", "", ""), rows, words=(0, 2))
 
 
 def _phases(prediction: Prediction) -> RenderableType:

@@ -38,7 +38,7 @@ class AttentionShape:
     elements a token stand in the cache for all heads together, of `cache_bytes` [B] each; queries and outputs take
     `activation_bytes` [B]. `format` is that of the cache ("bfloat16", "fp8"); `query_format` that of the multiplication.
     `latent` is how latent attention works: on the latent itself ("absorbed") or on keys and values made of it
-    ("expanded"); none: keys and values as they are.
+    ("expanded"); none: keys and values as they are. `phase` says which kernels serve it ("prefill", "decode").
     """
 
     sequences: Number
@@ -57,6 +57,7 @@ class AttentionShape:
     window: int | None = None
     causal: bool = True
     latent: str | None = None
+    phase: str = "prefill"
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,11 +123,26 @@ class Band(Frozen):
     rows: int = Field(ge=1)
 
 
+ANY_ENGINE = "any"
+
+
+class Factors(Frozen):
+    """What the spread that kernels give a request's time is multiplied by, so that nine measured ones in ten lie within."""
+
+    down: float = Field(ge=0, allow_inf_nan=False)
+    up: float = Field(ge=0, allow_inf_nan=False)
+    rows: int = Field(ge=1)
+
+
 class Bands(Frozen):
-    """How far predictions with borrowed constants were off, by family and by how they were borrowed."""
+    """How far predictions with borrowed constants were off, by family and by how they were borrowed.
+
+    `requests` are factors for whole requests, by engine ("any": all of them) and metric ("ttft", "tpot", "e2e").
+    """
 
     fit: FitRecord
     families: dict[str, dict[str, Band]]
+    requests: dict[str, dict[str, Factors]] = Field(default={})
 
     @classmethod
     def from_file(cls, path: Path) -> Self:

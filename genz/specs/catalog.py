@@ -102,6 +102,12 @@ def _aliases(kind: str) -> dict[str, str]:
     return table
 
 
+def forget() -> None:
+    """Look for specs anew: a folder was named in GENZ_SPECS, or a file was written to one."""
+    for known in (roots, files, _aliases):
+        known.cache_clear()
+
+
 def names(kind: str) -> list[str]:
     """Names of all specs of a kind in the catalog, sorted."""
     return list(files(kind))

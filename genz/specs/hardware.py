@@ -43,6 +43,9 @@ class Cores(Frozen):
 
     count: Count
     clock: Frequency = Field(description="clock at which the data-sheet rates hold [Hz]")
+    array: tuple[Count, Count] | None = Field(
+        None, description="of systolic arrays: rows, over which k runs, and columns, over which n runs"
+    )
 
 
 class MemoryLevel(Frozen):

@@ -131,7 +131,16 @@ def _text_part(raw: dict[str, Any], treat_as: str | None) -> dict[str, Any]:
 
 def _default_context(model_type: str) -> int | None:
     """Context lengths that published files leave to the defaults of transformers."""
-    return {"gpt2": 1024, "opt": 2048, "falcon": 2048, "gemma3_text": 131072, "gemma2": 8192}.get(model_type)
+    return {
+        "gpt2": 1024,
+        "gptj": 2048,
+        "opt": 2048,
+        "bloom": 2048,  # what it was trained with: its positions have no end
+        "gpt_neox": 2048,
+        "falcon": 2048,
+        "gemma3_text": 131072,
+        "gemma2": 8192,
+    }.get(model_type)
 
 
 def _what_it_looks_like(raw: dict[str, Any]) -> str | None:

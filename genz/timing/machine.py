@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from genz.graph.step import Operator, Run
 from genz.numerics import Number, where
 from genz.operators.demand import Demand
 from genz.operators.exchange import TokenExchange
 from genz.specs.engine import Engine
 from genz.specs.hardware import Platform
+from genz.timing.kernels.selection import Selected
 from genz.timing.network import Span, collective_time, exchange_time, span
 
-Fidelity = Literal["roofline", "engine"]
-FIDELITIES: tuple[Fidelity, ...] = ("roofline", "engine")
+if TYPE_CHECKING:
+    from genz.timing.kernels.pricing import Kernels
+    from genz.timing.kernels.runs import EngineConstants
+
+Fidelity = Literal["roofline", "engine", "calibrated"]
+FIDELITIES: tuple[Fidelity, ...] = ("roofline", "engine", "calibrated")
 # Vector work is priced at the fp32 rate: norms, softmax and rotary positions are computed in fp32.
 VECTOR_TYPE = "fp32"
+
+
+class Priced(NamedTuple):
+    """One call of a calibrated kernel: its seconds, the launch that is part of them, and its constants."""
+
+    time: Number
+    launch: Number
+    selected: Selected
+
+
+class Exchanged(NamedTuple):
+    """One exchange on one rank: its seconds, its joules, and its constants where it is calibrated."""
+
+    time: Number
+    energy: Number
+    selected: Selected | None
+
+
+class HostTimes(NamedTuple):
+    """Host time of each step, of each of its sequences, and of each kernel that no graph holds [s]."""
+
+    per_step: Number
+    per_sequence: Number
+    launch: Number
 
 
 @dataclass(frozen=True)
@@ -24,18 +55,62 @@ class Machine:
 
     `persistent_bytes` [B] is what it must hold from step to step: weights and cache. They stream
     from the fastest memory level that can hold all of them; activations from the fastest that can
-    hold those of one operator. `priced` remembers exchanges, which the layers of a model repeat.
+    hold those of one operator. `format` is the number format of the model's matrices. `priced`
+    remembers exchanges, which the layers of a model repeat.
     """
 
     platform: Platform
     engine: Engine
     fidelity: Fidelity
     persistent_bytes: Number
-    priced: dict[tuple[str, int, int, Number], tuple[Number, Number]] = field(default_factory=dict, repr=False, compare=False)
+    format: str = ""
+    priced: dict[tuple[str, int, int, Number], Exchanged] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def has_overheads(self) -> bool:
         return self.fidelity != "roofline"
+
+    @cached_property
+    def kernels(self) -> Kernels | None:
+        """The calibrated kernels of the device; none where the fidelity does without."""
+        if self.fidelity != "calibrated":
+            return None
+        from genz.timing.kernels.pricing import Kernels
+
+        return Kernels(self.platform.chip, self.engine, self.format)
+
+    @property
+    def engine_constants(self) -> tuple[EngineConstants, Selected] | None:
+        """What the engine adds to its kernels, where it is calibrated."""
+        return None if self.kernels is None else self.kernels.overheads
+
+    @property
+    def host(self) -> HostTimes:
+        """Times on the host: the engine's calibrated ones, else those that its file states."""
+        stated, found = self.engine.overheads, self.engine_constants
+        if found is None:
+            return HostTimes(stated.host_per_step, stated.host_per_sequence, stated.host_launch)
+        return HostTimes(found[0].step, found[0].sequence, found[0].launch)
+
+    def step_factor(self, phase: str) -> Number:
+        """Device time of a step of a phase over that of its kernels measured apart."""
+        found = self.engine_constants
+        if found is None:
+            return 1.0
+        return found[0].prompt_factor if phase == "prefill" else found[0].decode_factor
+
+    def price(self, operator: Operator, run: Run) -> Priced | None:
+        """One call, in the mean over a run, of an operator's kernel where it is calibrated."""
+        kernels = self.kernels
+        if kernels is None:
+            return None
+        shape = run.first.shape
+        if shape is None:
+            is_pass = operator.category in ("elementwise", "embedding")
+            return kernels.elementwise(run.first.memory_bytes, operator.name) if is_pass else None
+        if run.last is None or run.last.shape is None:
+            return kernels.price(shape)
+        return kernels.over_run(shape, run.last.shape, run.length)
 
     @property
     def compute_efficiency(self) -> Number:
@@ -90,13 +165,16 @@ class Machine:
         """Where `ranks` that lie `stride` apart stand in the network."""
         return span(self.platform.network, ranks, stride)
 
-    def collective(self, kind: str, message_bytes: Number, group: Span, exchange: TokenExchange | None = None) -> Number:
+    def collective(
+        self, kind: str, message_bytes: Number, group: Span, exchange: TokenExchange | None = None
+    ) -> tuple[Number, Selected | None]:
         """Seconds that a device waits for a collective, or an exchange of tokens with their experts, over a group of ranks.
 
-        At `engine` fidelity the share of it that the engine overlaps with other work costs nothing.
+        At `engine` fidelity the share of it that the engine overlaps with other work costs nothing. The second value are
+        the constants, where it is calibrated.
         """
         if exchange is not None:
             time = exchange_time(exchange, group, efficiency=self.network_efficiency)
         else:
             time = collective_time(kind, message_bytes, span=group, efficiency=self.network_efficiency)
-        return time * (1 - self.engine.efficiency.overlap) if self.has_overheads else time
+        return (time * (1 - self.engine.efficiency.overlap) if self.has_overheads else time), None

@@ -96,6 +96,7 @@ class _Wanted(NamedTuple):
     version: str
     format: str
     kernel: str
+    only_engine: bool
 
 
 _Kin = tuple[str, str, int, str, str | None]
@@ -121,7 +122,7 @@ class Library:
             if best is not None and apart >= best.distance + 1:
                 break
             for engine, cell in self.entries(other):
-                if cell.family != family:
+                if cell.family != family or (wanted.only_engine and engine != wanted.engine):
                     continue
                 found = _judge(cell, engine, other, apart, wanted)
                 if best is None or (found.distance, -found.cell.rows) < (best.distance, -best.cell.rows):
@@ -158,13 +159,16 @@ def select(
     version: str = "",
     format: str = "",  # noqa: A002
     kernel: str = "",
+    only_engine: bool = False,
     library: Library | None = None,
 ) -> Selected | None:
     """Constants of the nearest cell of a family, none if there is no cell of it at all.
 
-    Names left empty match anything, the newest version and the best-measured kernel first.
+    Names left empty match anything, the newest version and the best-measured kernel first. With `only_engine` no other
+    engine's cells will do.
     """
-    return (library or shipped()).nearest(chip.name, _kin(chip), family, _Wanted(engine, version, format, kernel))
+    wanted = _Wanted(engine, version, format, kernel, only_engine)
+    return (library or shipped()).nearest(chip.name, _kin(chip), family, wanted)
 
 
 def _apart(one: _Kin, other: _Kin) -> float:
