@@ -139,7 +139,7 @@ def cost_of(question: Question, step: Step, memory: Memory | None = None) -> Pha
         held.weights_bytes + held.kv_cache_bytes,
         question.widths.kernel_format(quantised=True, expert=True),
     )
-    constants = energy_constants(question.platform)
+    constants = energy_constants(question.platform, calibrated=question.fidelity == "calibrated")
     stages = distinct_stages(question.model, question.parallelism.pipeline)
     costs = [
         (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from genz.energy import EnergyConstants, collective_energy, dynamic_energy
+from genz.energy import EnergyConstants, active_energy, collective_energy, dynamic_energy
 from genz.graph.step import Operator, Run, Step
 from genz.numerics import Number, index_of_maximum, is_symbolic, maximum, minimum, total, where
 from genz.timing.integrate import sum_of_maximum
@@ -108,7 +108,7 @@ def phase_cost(
     time = max(sum of operators, launches on the host) + host time per step; no less than what is fetched from another tier
     takes (`fetch` seconds a step); then no less than
     dynamic energy / (power limit - idle power), as a chip at its limit slows down. At the roofline there is
-    no throttling, and power is held at the limit instead.
+    no throttling, and calibrated kernels were measured under it: there power is held at the limit instead.
     """
     costs = _expose(tuple(_operator_cost(operator, machine, constants) for operator in operators))
     device_time = total([cost.device_time for cost in costs]) * machine.step_factor(step.phase)
@@ -117,8 +117,11 @@ def phase_cost(
     unthrottled = device_time + host_time + fetch_wait
     energy = total([cost.energy for cost in costs])
     power = machine.platform.chip.power
-    headroom = power.tdp - power.idle
-    if machine.has_overheads:
+    headroom = constants.held * power.tdp - power.idle
+    if machine.is_calibrated:
+        experts = total([cost.device_time for cost in costs if cost.operator.category == "experts"])
+        energy = energy + active_energy(constants, unthrottled, device_time, experts)
+    if machine.fidelity == "engine":
         time = maximum(unthrottled, energy / headroom)
     else:
         time, energy = unthrottled, minimum(energy, unthrottled * headroom)

@@ -73,7 +73,8 @@ def predict(
         context_exchange: "ring" or "all_gather": how a prompt's keys and values reach all context ranks.
         offload_weights, offload_cache: shares that live in `offload_tier` ("host", or a tier of the platform's file) and are
             fetched, one layer ahead, in every step.
-        routing: how tokens spread over expert ranks: "balanced", "uniform" (random) or "worst".
+        routing: how tokens spread over experts and their ranks: "balanced", "uniform" (random), "worst", or by a power law
+            whose exponent is named, as "power_law_1.2".
         precision: a name from the catalog, or "auto" for what the model's files say.
         kv_cache_dtype: data type of the KV cache; that of what is not quantised unless told or said by the precision.
         engine: the serving engine, whose fusion, overheads and memory rules apply.

@@ -10,7 +10,7 @@ import numpy as np
 
 from genz.errors import InvalidValueError, shown, unknown_name
 from genz.numerics import Number, ceil_div, every, is_symbolic, minimum
-from genz.operators.moe import ROUTINGS
+from genz.operators.moe import exponent_of
 from genz.specs import catalog
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip, Platform
@@ -134,8 +134,7 @@ def settle_question(
     parallelism.check(model_spec, devices=platform_spec.devices, joined=platform_spec.joined_devices)
     for ranks, stride in parallelism.groups:
         span(platform_spec.network, ranks, stride)
-    if routing not in ROUTINGS:
-        raise unknown_name("routing", str(routing), ROUTINGS)
+    exponent_of(routing)
     question = Question(
         model=model_spec,
         platform=platform_spec,

@@ -13,6 +13,7 @@ from genz.specs.catalog import SUFFIXES, roots
 
 FOLDER = "hardware_specs/calibration"
 BANDS = "bands.yaml"
+ENERGY = "energy"  # a folder of its own: power is a chip's, whatever the engine
 
 
 @cache
@@ -35,7 +36,7 @@ def calibrated_engines() -> dict[str, dict[str, Path]]:
         folder = root / FOLDER
         if folder.is_dir():
             for path in sorted(folder.glob("*/*")):
-                if path.suffix in SUFFIXES:
+                if path.suffix in SUFFIXES and path.parent.name != ENERGY:
                     found.setdefault(path.parent.name, {})[path.stem] = path
     return found
 

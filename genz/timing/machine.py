@@ -70,10 +70,14 @@ class Machine:
     def has_overheads(self) -> bool:
         return self.fidelity != "roofline"
 
+    @property
+    def is_calibrated(self) -> bool:
+        return self.fidelity == "calibrated"
+
     @cached_property
     def kernels(self) -> Kernels | None:
         """The calibrated kernels of the device; none where the fidelity does without."""
-        if self.fidelity != "calibrated":
+        if not self.is_calibrated:
             return None
         from genz.timing.kernels.pricing import Kernels
 

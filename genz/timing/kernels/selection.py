@@ -4,7 +4,7 @@ Kernels come before chips: an FP8 kernel of another generation says more about a
 chip itself. Of what is left the nearest chip, engine, kernel and version is taken, by a distance that adds up
 
 - the chip: 0 itself, 1 a sibling (same vendor and architecture), 3 another generation of the vendor, 6 another vendor, 9
-  another kind of chip; a tenth for each year between them, a half for another memory technology;
+  another kind of chip; a tenth for each year between them, a half for another kind of memory;
 - the engine: 2.5 for another one; the kernel: 2 for another one where both are named; a quarter for another version;
 - the number format: 5 where its operands are as wide, 8 otherwise.
 
@@ -99,11 +99,12 @@ class _Wanted(NamedTuple):
     only_engine: bool
 
 
-_Kin = tuple[str, str, int, str, str | None]
+_Kin = tuple[str, str, int, str, str]  # vendor, architecture, year, kind of chip, kind of memory ("hbm", "gddr")
 
 
 def _kin(chip: Chip) -> _Kin:
-    return (chip.vendor, chip.architecture, chip.year, chip.kind_of_chip, chip.main_memory.technology)
+    memory = re.match("[a-z]*", chip.main_memory.technology or "")
+    return (chip.vendor, chip.architecture, chip.year, chip.kind_of_chip, memory[0] if memory else "")
 
 
 @dataclass(frozen=True, eq=False)
