@@ -85,7 +85,7 @@ def fit_cell(family: Family, key: CellKey, rows: pd.DataFrame, chip: Chip, start
     train, test = rows[~held], rows[held]
     if len(train) < MIN_ROWS:
         return None
-    prior = start if start is not None else family.constants()
+    prior = start if start is not None else _prior(family, key)
     variant = _choose_variant(family, train, chip, prior)
     fitted = _fit(family, train, chip, prior, variant)
     unseen = _measured_and_predicted(family, test, chip, fitted.constants, variant)
@@ -104,6 +104,12 @@ def fit_cell(family: Family, key: CellKey, rows: pd.DataFrame, chip: Chip, start
         span=(float(seen[0].min()), float(seen[0].max())),
         unseen=test,
     )
+
+
+def _prior(family: Family, key: CellKey) -> Any:
+    """Where the fit of a cell starts: families whose kernels work in different ways say so themselves."""
+    prior = getattr(family, "prior", None)
+    return family.constants() if prior is None else prior(key)
 
 
 def _measured_and_predicted(

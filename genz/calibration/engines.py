@@ -16,11 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from genz.calibration.borrowing import ROWS_A_CELL
+from genz.calibration.cells import MIN_HELD_OUT, quantile_band
 from genz.errors import GenZError
-from genz.inference.evaluate import evaluate
+from genz.inference.evaluate import Outcome, evaluate
 from genz.inference.phase import PhaseCost
 from genz.inference.question import Question, settle_question
+from genz.inference.uncertainty import interval, spread_of, together
+from genz.measurements.holdout import is_held_out
 from genz.numerics import total
+from genz.specs.calibration import ANY_ENGINE
 from genz.specs.hardware import Chip
 from genz.timing.kernels.runs import EngineConstants
 from genz.validation.requests import NotAnsweredError, request_of
@@ -32,38 +37,81 @@ PHASES = ("prefill", "decode")
 PARTS = ("device", "steps", "sequences", "launches")
 
 
-def components(rows: pd.DataFrame, fidelity: str = "calibrated") -> pd.DataFrame:
+def components(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of static batches that GenZ can price, each with what its phases are made of.
 
-    Columns beside the rows' own: `chip`, `engine`, `format`, and for each phase `<phase>_<part>`; `output` tokens.
+    Columns beside the rows' own: `hardware` is the chip's name in the catalog, `engine`, `format`, `measured_s`; for each
+    phase `<phase>_<part>`; `output` tokens; and for each metric what is predicted now (`predicted_<metric>`) and by how much
+    that may be shorter or longer by the spread of its parts (`down_<metric>`, `up_<metric>`) [s].
     """
     wanted = rows[rows["metric"].isin(METRICS) & (rows["load_kind"] == "static_batch")]
     found = []
     for positions in wanted.groupby(DEPLOYMENT, dropna=False, sort=False).indices.values():
         group = wanted.iloc[positions]
-        priced = _priced(next(group.itertuples()), fidelity)
+        priced = _priced(next(group.itertuples()))
         if priced is not None:
-            found.append(group.assign(**priced))
+            found.append(group.assign(measured_s=group["value"], **priced))
     return pd.concat(found, ignore_index=True) if found else wanted.head(0)
 
 
-def _priced(row: Any, fidelity: str) -> dict[str, Any] | None:
+def _priced(row: Any) -> dict[str, Any] | None:
     try:
         asked = request_of(row).asked
-        question = settle_question(**asked, fidelity=fidelity)
+        question = settle_question(**asked, fidelity="calibrated")
         outcome = evaluate(question)
     except (NotAnsweredError, GenZError):
         return None
     return {
-        "chip": question.platform.chip.name,
         "hardware": question.platform.chip.name,
         "engine": question.engine.name,
         "format": question.widths.kernel_format(quantised=True, expert=True),
         "output": question.workload.output_tokens,
-        "measured_s": row.value,
         **dict(_parts("prefill", outcome.prefill, question)),
         **dict(_parts("decode", outcome.decode, question)),
+        **dict(_spreads(outcome)),
     }
+
+
+def _spreads(outcome: Outcome) -> Iterator[tuple[str, float]]:
+    """What is predicted of each metric, and the spread of its parts."""
+    prefill, decode = spread_of(outcome.prefill), spread_of(outcome.decode)
+    steps = max(float(outcome.decode.steps), 1.0)
+    times = (
+        ("ttft_s", outcome.ttft, prefill, 1.0),
+        ("tpot_s", outcome.decode.time, decode, steps),
+        ("e2e_s", outcome.e2e, together((prefill, decode)), 1.0),
+    )
+    for metric, time, spread, divisor in times:
+        bounds = interval(time, spread)
+        yield f"predicted_{metric}", float(time) / divisor
+        yield f"down_{metric}", float(time - bounds.low) / divisor
+        yield f"up_{metric}", float(bounds.high - time) / divisor
+
+
+def request_factors(priced: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """{engine: {metric: factors}} by which spreads must be stretched to hold nine in ten of the rows held out.
+
+    A row lies (measured - predicted) / up above its prediction, or as many downs below it; the factors are the quantiles of
+    that, each one rank further out as in `quantile_band`. Models count alike, whatever the number of their rows.
+    """
+    rows = priced[is_held_out(ENGINE.shape_names(priced))]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for engine, group in [(ANY_ENGINE, rows), *rows.groupby("engine")]:
+        for metric, part in group.groupby("metric"):
+            if len(part) < MIN_HELD_OUT:
+                continue
+            low, high = quantile_band(_stretches(part, str(metric)))
+            found.setdefault(str(engine), {})[str(metric).removesuffix("_s")] = {"down": -low, "up": high, "rows": len(part)}
+    return found
+
+
+def _stretches(rows: pd.DataFrame, metric: str) -> Array:
+    off = (rows["measured_s"] - rows[f"predicted_{metric}"]).to_numpy(float)
+    up, down = (np.maximum(rows[f"{side}_{metric}"].to_numpy(float), 1e-12) for side in ("up", "down"))
+    stretch: Array = np.where(off > 0, off / up, off / down)
+    cells = rows.groupby(["source", "hardware", "model"], sort=False).indices.values()
+    draw = np.random.default_rng(0)
+    return np.concatenate([stretch[draw.choice(cell, min(len(cell), ROWS_A_CELL), replace=False)] for cell in cells])
 
 
 def _parts(phase: str, cost: PhaseCost, question: Question) -> Iterator[tuple[str, float]]:

@@ -23,27 +23,29 @@ from genz.specs.calibrations import BANDS, engine_name
 from genz.specs.hardware import Chip
 from genz.timing.kernels.constants import definitions
 
+# The column that tells what a row of each kind of table measured.
+KIND_COLUMNS = ("op", "collective", "metric")
 RULE = f"md5 of the shape's text, first 8 hexadecimal digits modulo 100 below {HELD_OUT_PER_CENT}"
 
 
-def fit_tables(
-    tables: Sequence[pd.DataFrame], families: Sequence[Family], *, progress: Callable[[str], None] | None = None
-) -> list[FittedCell]:
-    """Every cell of every chip in the catalog that the tables' rows identify. `progress` is told of each chip's family."""
+def fit_family(family: Family, tables: Sequence[pd.DataFrame], *, progress: Callable[[str], None]) -> list[FittedCell]:
+    """Every cell of a family on every chip in the catalog that the tables' rows identify.
+
+    `progress` is told of each chip.
+    """
     fitted = []
-    for family in families:
-        for table in tables:
-            column = "op" if "op" in table else "collective" if "collective" in table else None
-            if column is None:
+    for table in tables:
+        column = next((name for name in KIND_COLUMNS if name in table), None)
+        if column is None:
+            continue
+        rows = table[table[column].isin(family.ops)]
+        for hardware, group in rows.groupby("hardware", sort=True):
+            chip = _chip(str(hardware))
+            if chip is None:
                 continue
-            rows = table[table[column].isin(family.ops)]
-            for hardware, group in rows.groupby("hardware", sort=True):
-                chip = _chip(str(hardware))
-                if chip is not None:
-                    if progress is not None:
-                        progress(f"{family.name} on {chip.name}: {len(group):,} rows")
-                    found = (fit_cell(family, key, cell, chip) for key, cell in cells_of(family, group))
-                    fitted += [cell for cell in found if cell is not None]
+            progress(f"{family.name} on {chip.name}: {len(group):,} rows")
+            found = (fit_cell(family, key, cell, chip) for key, cell in cells_of(family, group))
+            fitted += [cell for cell in found if cell is not None]
     return fitted
 
 
@@ -79,18 +81,26 @@ def write_calibrations(
     return written
 
 
-def write_bands(borrowed: Sequence[Borrowed], out: Path, *, sources: Sequence[str], command: str) -> Path:
-    """Write `<out>/bands.yaml`: how far borrowed constants are off, by family and relation."""
-    families = {
-        family: {
-            name: {key: significant(value, 3) if key != "rows" else value for key, value in band.items()}
-            for name, band in by.items()
-        }
-        for family, by in bands_of(borrowed).items()
-    }
+def write_bands(
+    borrowed: Sequence[Borrowed],
+    factors: dict[str, dict[str, dict[str, float]]],
+    out: Path,
+    *,
+    sources: Sequence[str],
+    command: str,
+) -> Path:
+    """Write `<out>/bands.yaml`: how far borrowed constants are off, by family and relation, and factors of whole requests."""
+    document = {"fit": fit_record(sources, command), "families": _rounded(bands_of(borrowed)), "requests": _rounded(factors)}
     path = out / BANDS
-    write_yaml({"fit": fit_record(sources, command), "families": families}, path)
+    write_yaml(document, path)
     return path
+
+
+def _rounded(nested: Any) -> Any:
+    """The same with floats as they are worth reading."""
+    if isinstance(nested, dict):
+        return {key: _rounded(value) for key, value in nested.items()}
+    return significant(nested, 3) if isinstance(nested, float) else nested
 
 
 def fit_record(sources: Sequence[str], command: str) -> dict[str, Any]:

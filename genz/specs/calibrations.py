@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from functools import cache, lru_cache
 from pathlib import Path
 
 from genz.errors import UnknownNameError
 from genz.specs import catalog
 from genz.specs.calibration import Bands, Calibration
-from genz.specs.catalog import SUFFIXES, roots
+from genz.specs.catalog import SUFFIXES, remembered, roots
 
 FOLDER = "hardware_specs/calibration"
 BANDS = "bands.yaml"
 ENERGY = "energy"  # a folder of its own: power is a chip's, whatever the engine
 
 
-@cache
+@remembered
 def engine_name(framework: str) -> str:
     """The name under which an engine's calibrations are filed: "trtllm" and "TensorRT-LLM" are "tensorrt-llm".
 
@@ -28,7 +27,7 @@ def engine_name(framework: str) -> str:
         return re.sub(r"[^a-z0-9.]+", "-", framework.lower()).strip("-")
 
 
-@cache
+@remembered
 def calibrated_engines() -> dict[str, dict[str, Path]]:
     """{chip: {engine: file}} of all calibrations; a user's file stands before one of the same name that GenZ ships."""
     found: dict[str, dict[str, Path]] = {}
@@ -41,13 +40,13 @@ def calibrated_engines() -> dict[str, dict[str, Path]]:
     return found
 
 
-@lru_cache(maxsize=256)
+@remembered
 def calibration(path: Path) -> Calibration:
     """The calibration of a file."""
     return Calibration.from_file(path)
 
 
-@cache
+@remembered
 def bands() -> Bands | None:
     """Bands of borrowed constants, if there are any."""
     for root in roots():

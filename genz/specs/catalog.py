@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from functools import cache, lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
@@ -24,6 +25,8 @@ from genz.specs.precision import Precision
 from genz.specs.workload import UseCase
 
 S = TypeVar("S", bound=Spec)
+P = ParamSpec("P")
+R = TypeVar("R")
 SUFFIXES = (".yaml", ".yml", ".json")
 _FOLDERS: dict[str, str] = {
     "chip": "hardware_specs/chips",
@@ -39,6 +42,28 @@ _MISCOUNTED = re.compile(r"^\s*(?:[-+]?[\d.,][\d.,e+-]*\s*[x×*]|[-+]?(?:nan|inf
 MAX_DEVICES = 10**6
 MAX_PARAMETERS = 1e18
 READ_BESIDE = (CONFIG_NAME, MODELOPT_NAME, "model.safetensors.index.json", "model.safetensors")
+_forgetters: list[Callable[[], None]] = []
+
+
+def remembered(function: Callable[P, R]) -> Callable[P, R]:
+    """Remember what a function of names or paths returns, until `forget` is called."""
+    cached = lru_cache(maxsize=512)(function)
+    _forgetters.append(cached.cache_clear)
+    return wraps(function)(cached)
+
+
+def forget() -> None:
+    """Forget what was read from spec folders: they, or GENZ_SPECS, have changed."""
+    for clear in _forgetters:
+        clear()
+
+
+def prefer(folder: Path) -> None:
+    """Search a folder before all others from now on, as if it stood first in GENZ_SPECS."""
+    named = [part for part in os.environ.get("GENZ_SPECS", "").split(os.pathsep) if part]
+    if str(folder) not in named:
+        os.environ["GENZ_SPECS"] = os.pathsep.join([str(folder), *named])
+    forget()
 
 
 def normalise(name: str) -> str:
@@ -46,7 +71,7 @@ def normalise(name: str) -> str:
     return re.sub(r"[\s_]+", "-", name.strip().lower())
 
 
-@cache
+@remembered
 def roots() -> tuple[Path, ...]:
     """Folders that hold specs, the user's first."""
     package = Path(__file__).resolve().parents[1]
@@ -77,7 +102,7 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-@cache
+@remembered
 def files(kind: str) -> dict[str, Path]:
     """{name: file} of all specs of a kind."""
     found: dict[str, Path] = {}
@@ -88,7 +113,7 @@ def files(kind: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-@cache
+@remembered
 def _aliases(kind: str) -> dict[str, str]:
     table: dict[str, str] = {}
     order = {root / _FOLDERS[kind]: i for i, root in enumerate(roots())}
@@ -100,12 +125,6 @@ def _aliases(kind: str) -> dict[str, str]:
         for alias in aliases:
             table.setdefault(normalise(str(alias)), name)
     return table
-
-
-def forget() -> None:
-    """Look for specs anew: a folder was named in GENZ_SPECS, or a file was written to one."""
-    for known in (roots, files, _aliases):
-        known.cache_clear()
 
 
 def names(kind: str) -> list[str]:

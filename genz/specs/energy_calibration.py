@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -83,7 +82,7 @@ class FoundCalibration:
         return low * WIDENING[self.relation], high * WIDENING[self.relation]
 
 
-@cache
+@catalog.remembered
 def energy_files() -> dict[str, Path]:
     """{chip: file} of all energy calibrations; a user's file stands before one that GenZ ships."""
     found: dict[str, Path] = {}
@@ -94,7 +93,7 @@ def energy_files() -> dict[str, Path]:
     return found
 
 
-@lru_cache(maxsize=256)
+@catalog.remembered
 def _read(path: Path) -> EnergyCalibration:
     return EnergyCalibration.from_file(path)
 
@@ -114,7 +113,7 @@ def power_values(chip: Chip) -> dict[str, float] | None:
     return None if found is None else found.calibration.values
 
 
-@lru_cache(maxsize=512)
+@catalog.remembered
 def _nearest(kind: str, vendor: str, architecture: str, year: int, memory: str | None) -> tuple[str, str] | None:
     """The calibrated chip that is nearest, and the relation to it."""
     candidates = []

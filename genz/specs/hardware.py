@@ -38,14 +38,19 @@ def _check_data_types(field: str, rates: Iterable[str], *others: str) -> None:
             raise ValueError(f"{field}: {name!r} is no data type; allowed: {', '.join(known)}{suggestion}")
 
 
+class SystolicArray(Frozen):
+    """Multipliers in rows, over which the sum of a product runs, and columns, over which its outputs run."""
+
+    rows: Count
+    columns: Count
+
+
 class Cores(Frozen):
     """The units that a kernel's tiles are spread over: SMs, CUs, TensorCores, CPU cores."""
 
     count: Count
     clock: Frequency = Field(description="clock at which the data-sheet rates hold [Hz]")
-    array: tuple[Count, Count] | None = Field(
-        None, description="of systolic arrays: rows, over which k runs, and columns, over which n runs"
-    )
+    array: SystolicArray | None = Field(None, description="where a core multiplies in systolic arrays")
 
 
 class MemoryLevel(Frozen):

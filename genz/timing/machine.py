@@ -177,8 +177,20 @@ class Machine:
         At `engine` fidelity the share of it that the engine overlaps with other work costs nothing. The second value are
         the constants, where it is calibrated.
         """
+        priced = self._measured_collective(kind, message_bytes, group, exchange)
+        if priced is not None:
+            return priced.time, priced.selected
         if exchange is not None:
             time = exchange_time(exchange, group, efficiency=self.network_efficiency)
         else:
             time = collective_time(kind, message_bytes, span=group, efficiency=self.network_efficiency)
         return (time * (1 - self.engine.efficiency.overlap) if self.has_overheads else time), None
+
+    def _measured_collective(
+        self, kind: str, message_bytes: Number, group: Span, exchange: TokenExchange | None
+    ) -> Priced | None:
+        if self.kernels is None or not group:
+            return None
+        if exchange is not None:
+            return self.kernels.exchange(kind, exchange, group)
+        return self.kernels.collective(kind, message_bytes, group)

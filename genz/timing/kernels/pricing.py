@@ -7,10 +7,13 @@ from functools import cached_property
 
 from genz.errors import UnsupportedError
 from genz.numerics import Number, is_symbolic, safe_divide
+from genz.operators.exchange import TokenExchange
 from genz.operators.shapes import AttentionShape, ElementwiseShape, ExpertsPart, GemmShape, Shape
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip
+from genz.timing.kernels.collectives import KERNEL_OF, CollectiveConstants
 from genz.timing.kernels.decode_attention import DecodeAttentionConstants, decode_attention_time
+from genz.timing.kernels.dispatch import DispatchConstants
 from genz.timing.kernels.elementwise import ElementwiseConstants, elementwise_time
 from genz.timing.kernels.experts import ExpertsConstants, experts_parts
 from genz.timing.kernels.gemm import GemmConstants, gemm_time
@@ -18,6 +21,19 @@ from genz.timing.kernels.prefill_attention import PrefillAttentionConstants, pre
 from genz.timing.kernels.runs import EngineConstants
 from genz.timing.kernels.selection import Selected, select
 from genz.timing.machine import Priced
+from genz.timing.network import Span
+from genz.timing.network.calibrated import calibrated_collective, calibrated_exchange
+
+# The communication library of GPUs, as measured tables name it; an engine's own all-reduce; and the links of both.
+LIBRARY, OWN_ALL_REDUCE, SCALE_UP, SCALE_OUT = "nccl", "direct", "scale_up", "scale_out"
+# Operators of the graph, by the kind of pass over memory that was measured; what is not listed is like a norm.
+_PASSES = {
+    "embedding": "embedding",
+    "rope": "rope",
+    "residual": "residual",
+    "activation": "activation",
+    "experts_activation": "activation",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ class Kernels:
     def gemm(self, shape: GemmShape) -> Priced | None:
         """A matrix multiplication."""
         _refuse_symbols(shape.m)
-        found = select(self.chip, "gemm", engine=self.engine.name, format=shape.format)
+        found = self._select("gemm", format=shape.format)
         if found is None:
             return None
         constants = found.constants(GemmConstants)
@@ -65,33 +81,62 @@ class Kernels:
     def attention(self, shape: AttentionShape) -> Priced | None:
         """Attention of a prompt or of decode steps, latent or not."""
         _refuse_symbols(shape.sequences, shape.context, shape.new_tokens)
-        family = ("latent_" if shape.latent else "") + shape.phase + "_attention"
-        found = select(self.chip, family, engine=self.engine.name, format=shape.format)
+        found = self._select(("latent_" if shape.latent else "") + f"{shape.phase}_attention", format=shape.format)
         if found is None:
             return None
         if shape.phase == "decode":
-            time = decode_attention_time(shape, self.chip, found.constants(DecodeAttentionConstants), found.variant)
-        else:
-            time = prefill_attention_time(shape, self.chip, found.constants(PrefillAttentionConstants), found.variant)
-        return Priced(time, found)
+            decode = found.constants(DecodeAttentionConstants)
+            return Priced(decode_attention_time(shape, self.chip, decode, found.variant), decode.launch, found)
+        prefill = found.constants(PrefillAttentionConstants)
+        return Priced(prefill_attention_time(shape, self.chip, prefill, found.variant), prefill.launch, found)
 
     def experts(self, shape: ExpertsPart) -> Priced | None:
-        """One of the three operators that routed experts are."""
+        """One of the three operators that routed experts are; the launch of all of them counts for the first."""
         _refuse_symbols(shape.whole.rows)
-        found = select(self.chip, "experts", engine=self.engine.name, format=shape.whole.format)
+        found = self._select("experts", format=shape.whole.format)
         if found is None:
             return None
-        parts = experts_parts(shape.whole, self.chip, found.constants(ExpertsConstants), found.variant)
-        return Priced(parts[shape.part], found)
+        constants = found.constants(ExpertsConstants)
+        parts = experts_parts(shape.whole, self.chip, constants, found.variant)
+        return Priced(parts[shape.part], constants.launch if shape.part == 0 else 0.0, found)
 
     def elementwise(self, moved_bytes: Number, name: str) -> Priced | None:
         """A pass over memory: a norm, an activation, a gather."""
         _refuse_symbols(moved_bytes)
-        found = select(self.chip, "elementwise", engine=self.engine.name, kernel=name)
+        found = self._select("elementwise", kernel=_PASSES.get(name, "norm"))
         if found is None:
             return None
-        time = elementwise_time(ElementwiseShape(moved_bytes, name), self.chip, found.constants(ElementwiseConstants))
-        return Priced(time, found)
+        constants = found.constants(ElementwiseConstants)
+        return Priced(elementwise_time(ElementwiseShape(moved_bytes, name), self.chip, constants), constants.launch, found)
+
+    def collective(self, kind: str, message_bytes: Number, group: Span) -> Priced | None:
+        """A collective over a group of ranks: the library's, or the engine's own all-reduce up to its size limit."""
+        _refuse_symbols(message_bytes)
+        found = select(self.chip, "collectives", engine=LIBRARY, format=SCALE_UP, kernel=KERNEL_OF[kind])
+        if found is None:
+            return None
+        own = None
+        if kind == "all_reduce":
+            own = self._select("collectives", format=SCALE_UP, kernel=OWN_ALL_REDUCE)
+        constants = found.constants(CollectiveConstants)
+        time = calibrated_collective(
+            kind, message_bytes, group, library=constants, direct=None if own is None else own.constants(CollectiveConstants)
+        )
+        return Priced(time, constants.launch, found if own is None else own)
+
+    def exchange(self, way: str, exchange: TokenExchange, group: Span) -> Priced | None:
+        """Tokens on their way to the ranks of their experts ("dispatch") or back ("combine")."""
+        _refuse_symbols(exchange.tokens)
+        mode = "low latency" if exchange.routing.mode == "low_latency" else "normal"
+        link = SCALE_UP if len(group) < 2 else SCALE_OUT
+        found = self._select("dispatch", format=link, kernel=f"{way}, {mode}")
+        if found is None:
+            return None
+        constants = found.constants(DispatchConstants)
+        return Priced(calibrated_exchange(exchange, group, self.chip, constants), constants.launch, found)
+
+    def _select(self, family: str, *, format: str = "", kernel: str = "") -> Selected | None:  # noqa: A002
+        return select(self.chip, family, engine=self.engine.name, format=format, kernel=kernel)
 
     @cached_property
     def overheads(self) -> tuple[EngineConstants, Selected] | None:
