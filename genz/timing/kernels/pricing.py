@@ -118,6 +118,7 @@ class Kernels:
         own = None
         if kind == "all_reduce":
             own = self._select("collectives", format=SCALE_UP, kernel=OWN_ALL_REDUCE)
+            own = own if own is not None and own.kernel == OWN_ALL_REDUCE else None
         constants = found.constants(CollectiveConstants)
         time = calibrated_collective(
             kind, message_bytes, group, library=constants, direct=None if own is None else own.constants(CollectiveConstants)

@@ -5,7 +5,8 @@ chip itself. Of what is left the nearest chip, engine, kernel and version is tak
 
 - the chip: 0 itself, 1 a sibling (same vendor and architecture), 3 another generation of the vendor, 6 another vendor, 9
   another kind of chip; a tenth for each year between them, a half for another kind of memory;
-- the engine: 2.5 for another one; the kernel: 2 for another one where both are named; a quarter for another version;
+- the engine: 2.5 for another one; the kernel: 2 for another one where both are named, 7 where kernels of a family do
+  different things; a quarter for another version;
 - the number format: 5 where its operands are as wide, 8 otherwise.
 
 The relation so found ("own", "version", "kernel", "sibling", "generation", "other") sets the width of the interval.
@@ -29,9 +30,11 @@ from genz.timing.kernels.constants import definitions
 
 C = TypeVar("C")
 
+# Kernels of these families do different things: a ring says nothing of an exchange of tokens.
+_UNLIKE_KERNELS = frozenset({"collectives", "dispatch"})
 SIBLING, GENERATION, VENDOR, KIND = 1.0, 3.0, 6.0, 9.0
 PER_YEAR, OTHER_MEMORY = 0.1, 0.5
-OTHER_ENGINE, OTHER_KERNEL, OTHER_VERSION, LIKE_FORMAT, OTHER_FORMAT = 2.5, 2.0, 0.25, 5.0, 8.0
+OTHER_ENGINE, OTHER_KERNEL, UNLIKE_KERNEL, OTHER_VERSION, LIKE_FORMAT, OTHER_FORMAT = 2.5, 2.0, 7.0, 0.25, 5.0, 8.0
 # Where no experiment tells how far off borrowed constants are: log of a factor of two and a half either way.
 UNKNOWN_BAND = (-0.92, 0.92)
 # Formats whose operands are multiplied in like widths.
@@ -66,6 +69,7 @@ class Selected:
     relation: str
     band: tuple[float, float]
     span: tuple[float, float]
+    kernel: str
     source: str
 
     def constants(self, kind: type[C]) -> C:
@@ -140,7 +144,7 @@ class Library:
         return sorted(found, key=lambda entry: entry[1])
 
 
-@cache
+@catalog.remembered
 def shipped() -> Library:
     """All calibrations that are found: the user's, and those that GenZ ships."""
 
@@ -191,7 +195,8 @@ def _judge(cell: Cell, engine: str, chip: str, apart: float, wanted: _Wanted) ->
     if wanted.engine and engine != wanted.engine:
         distance, relation = distance + OTHER_ENGINE, _weaker(relation, "kernel")
     if wanted.kernel and cell.kernel != wanted.kernel:
-        distance, relation = distance + OTHER_KERNEL, _weaker(relation, "kernel")
+        apart = UNLIKE_KERNEL if cell.family in _UNLIKE_KERNELS else OTHER_KERNEL
+        distance, relation = distance + apart, _weaker(relation, "kernel")
     if wanted.version and cell.version != wanted.version:
         distance, relation = distance + OTHER_VERSION, _weaker(relation, "version")
     if wanted.format and cell.format != wanted.format:
@@ -217,7 +222,7 @@ def _selected(found: _Candidate, known: Bands | None) -> Selected:
     cell = found.cell
     band = cell.band if found.relation == "own" else _wider(cell.band, _band_of(known, cell.family, found.relation))
     parts = (found.chip, found.engine, cell.version, cell.family, cell.format, cell.kernel)
-    return Selected(cell.values, cell.variant, found.relation, band, cell.span, " ".join(part for part in parts if part))
+    return Selected(cell.values, cell.variant, found.relation, band, cell.span, cell.kernel, " ".join(part for part in parts if part))
 
 
 def _band_of(known: Bands | None, family: str, relation: str) -> tuple[float, float]:
