@@ -76,7 +76,8 @@ class Kernels:
         if found is None:
             return None
         constants = found.constants(GemmConstants)
-        return Priced(gemm_time(shape, self.chip, constants, found.variant), constants.launch, found)
+        launch = constants.launch / self.chip.cores.clock
+        return Priced(gemm_time(shape, self.chip, constants, found.variant), launch, found)
 
     def attention(self, shape: AttentionShape) -> Priced | None:
         """Attention of a prompt or of decode steps, latent or not."""
