@@ -39,6 +39,8 @@ def _sympy() -> Any:
 
 def maximum(first: Number, *others: Number) -> Number:
     """The largest of the values, element by element."""
+    if len(others) == 1 and type(first) is float and type(others[0]) is float:  # the busiest line of scalar kernels
+        return max(first, others[0])
     if not others:
         return first
     if _are_scalars(first, *others):
@@ -53,6 +55,8 @@ def maximum(first: Number, *others: Number) -> Number:
 
 def minimum(first: Number, *others: Number) -> Number:
     """The smallest of the values, element by element."""
+    if len(others) == 1 and type(first) is float and type(others[0]) is float:
+        return min(first, others[0])
     if not others:
         return first
     if _are_scalars(first, *others):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ import yaml
 from genz.calibration.borrowing import Borrowed, bands_of
 from genz.calibration.cells import FittedCell, cells_of, fit_cell
 from genz.errors import GenZError
-from genz.measurements.family import Family
+from genz.measurements.family import CellKey, Family
 from genz.measurements.holdout import HELD_OUT_PER_CENT
 from genz.specs import catalog
 from genz.specs.calibration import Cell
@@ -23,17 +25,18 @@ from genz.specs.calibrations import BANDS, engine_name
 from genz.specs.hardware import Chip
 from genz.timing.kernels.constants import definitions
 
+FEWEST_CELLS_A_PROCESS = 4
 # The column that tells what a row of each kind of table measured.
 KIND_COLUMNS = ("op", "collective", "metric")
 RULE = f"md5 of the shape's text, first 8 hexadecimal digits modulo 100 below {HELD_OUT_PER_CENT}"
 
 
 def fit_family(family: Family, tables: Sequence[pd.DataFrame], *, progress: Callable[[str], None]) -> list[FittedCell]:
-    """Every cell of a family on every chip in the catalog that the tables' rows identify.
+    """Every cell of a family on every chip in the catalog that the tables' rows identify, on all processors.
 
     `progress` is told of each chip.
     """
-    fitted = []
+    waiting: list[tuple[Family, CellKey, pd.DataFrame, Chip]] = []
     for table in tables:
         column = next((name for name in KIND_COLUMNS if name in table), None)
         if column is None:
@@ -41,12 +44,17 @@ def fit_family(family: Family, tables: Sequence[pd.DataFrame], *, progress: Call
         rows = table[table[column].isin(family.ops)]
         for hardware, group in rows.groupby("hardware", sort=True):
             chip = _chip(str(hardware))
-            if chip is None:
-                continue
-            progress(f"{family.name} on {chip.name}: {len(group):,} rows")
-            found = (fit_cell(family, key, cell, chip) for key, cell in cells_of(family, group))
-            fitted += [cell for cell in found if cell is not None]
-    return fitted
+            if chip is not None:
+                progress(f"{family.name} on {chip.name}: {len(group):,} rows")
+                waiting += [(family, key, cell, chip) for key, cell in cells_of(family, group)]
+    # A process takes longer to start than a few cells to fit.
+    processes = min(os.cpu_count() or 1, len(waiting) // FEWEST_CELLS_A_PROCESS)
+    if processes < 2:
+        found = [fit_cell(*cell) for cell in waiting]
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            found = list(pool.map(fit_cell, *zip(*waiting, strict=True)))
+    return [cell for cell in found if cell is not None]
 
 
 def _chip(name: str) -> Chip | None:

@@ -105,7 +105,8 @@ def _grouped_gemms(shape: ExpertsShape, chip: Chip, constants: ExpertsConstants,
     def gemm(count: Number, outputs: Number) -> Number:
         tiles = shape.touched * outputs / TILE_COLUMNS
         stream = count * weights * (1 / (constants.memory * bandwidth) + 1 / (tile * maximum(tiles, 1.0)))
-        return (stream * stream + count * count * cores * cores) ** 0.5
+        time: Number = (stream * stream + count * count * cores * cores) ** 0.5
+        return time
 
     return gemm(columns, columns * shape.inner), gemm(1, shape.hidden)
 

@@ -70,15 +70,16 @@ def gemm_time(
 
     With S cores, tiles of u x v and s pieces of k, of which the fastest choice counts,
 
-        x = batch ceil(m/u) ceil(n/v) s / S                     waves; the last one counts in part (`waves`)
+        x = batch ceil(m/u) ceil(n/v) s / S                     waves, 1 at least; the last counts in part (`waves`)
         t_cores = k/s max(x 2uv/F, x (u a + v w)/B, latency)    FLOPs, operands, latency of the main loop
                   + x min(u,m) min(v,n) o / O                   results, which nothing hides
                   + [s > 1] (split + 8 s m n / (S B))           partial sums
         t_memory = (w n k + a m k + o m n) / bandwidth
         t = launch + meet(t_cores, t_memory) + quantisation of activations, and not below 2mnk / (power peak)
 
-    F, B and O are a core's rates of FLOPs, operands and results; w, a, o the bytes of a weight, an input and an output;
-    meet(t, u) = (t + u + sqrt((t - u)^2 + 4 e^2 t u)) / 2, the larger of both for e = 0 and their sum for e = 1.
+    Times in cycles are over the clock. F, B and O are a core's rates of FLOPs, operands and results; w, a, o the bytes of a
+    weight, an input and an output; meet(t, u) = (t + u + sqrt((t - u)^2 + 4 e^2 t u)) / 2, the larger of both for e = 0 and
+    their sum for e = 1.
 
     `variant` is the choice of tiles: "split" (any tile, any number of pieces), "whole" (k in one piece), "by_rows" (a tile
     by the rows alone). On a chip whose cores are systolic arrays all are alike: n and k fill up whole arrays. `warm`:

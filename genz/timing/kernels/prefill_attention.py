@@ -45,7 +45,7 @@ class PrefillAttentionConstants:
     query_passes: float = constant(1.0, "1", 0.05, 20, "passes over queries and outputs: attention, rotation, copies")
     cache_passes: float = constant(2.0, "1", 0.05, 40, "passes over new keys and values: attention, rotation, the cache")
     append: float = constant(4e-8, "s", 1e-10, 4e-6, "a core's time for each new token: writing the cache, paging")
-    cache_share: float = constant(0.5, "1", 0.01, 3.0, "share of the cache's capacity that keeps activations")
+    cache_share: float = constant(0.7, "1", 0.1, 2.0, "share of the cache's capacity that keeps activations")
     masked: float = constant(0.01, "1", 2e-4, 1.0, "cost of a key outside of the window over that of one inside")
     split_keys: float = constant(1000.0, "1", 30, 20000, "fewest keys that a core is given where tiles are split by keys")
     head_64: float = constant(1.2, "1", 0.3, 12, "time per head dimension over that at 128: heads up to 64")

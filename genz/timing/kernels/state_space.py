@@ -43,4 +43,5 @@ def state_space_time(
     moved = work.moved_bytes / (constants.memory * bandwidth)
     matrix = work.matrix_flops / (constants.compute * chip.multiply_rate(matrix_type))
     chain = constants.step * work.steps + constants.task * work.tasks / chip.cores.count
-    return constants.launch + (moved * moved + matrix * matrix + chain * chain) ** 0.5
+    busy: Number = (moved * moved + matrix * matrix + chain * chain) ** 0.5
+    return constants.launch + busy
