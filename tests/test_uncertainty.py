@@ -12,7 +12,7 @@ from genz.timing.kernels.selection import Selected
 
 
 def selected(low: float, high: float, span=(1e-9, 1e3)) -> Selected:
-    return Selected({}, "", "own", (low, high), span, "here")
+    return Selected({}, "", "own", (low, high), span, "", "here")
 
 
 def operator(category: str, seconds: float, band: Selected | None, calls: float = 1.0) -> OperatorCost:

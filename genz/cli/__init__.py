@@ -20,6 +20,8 @@ COMMANDS = {
     "compare": ("genz.cli.compare", "compare", "Predict several deployments side by side."),
     "speculate": ("genz.cli.techniques", "speculate", "Price speculative decoding beside plain decoding."),
     "disaggregate": ("genz.cli.techniques", "disaggregate", "Price prefill and decode in pools of their own."),
+    "validate": ("genz.cli.validate", "validate", "Hold predictions against measurements, by chip and operator."),
+    "calibrate": ("genz.cli.calibrate", "calibrate", "Measure this machine, or take measurements, and fit."),
     "models": ("genz.cli.listings", "models", "List the models of the catalog."),
     "hardware": ("genz.cli.listings", "hardware", "List the chips and platforms of the catalog."),
     "engines": ("genz.cli.listings", "engines", "List the serving engines."),

@@ -1,0 +1,1 @@
+"""The machine at hand: what it is, how long its kernels take, and what power they draw."""
