@@ -2,27 +2,39 @@
 
     python benchmarks/accuracy.py FOLDER [--out docs/accuracy.md]
 
-FOLDER holds measurements in the tidy schemas: `e2e.parquet` and `collectives.parquet`. The page has every row group,
-the bad ones too.
+FOLDER holds measurements in the tidy schemas: `ops.parquet`, `collectives.parquet` and `e2e.parquet`. The page has every
+group of rows, the bad ones too.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-import collectives
-import memory
+import numpy as np
 import pandas as pd
-import static_batches
+import three_constants
+
+import genz
+from genz.measurements.holdout import HELD_OUT_PER_CENT, is_held_out
+from genz.measurements.positions import alike
+from genz.measurements.registry import family_of
+from genz.validation.score import score
 
 INTRODUCTION = """# Where predictions stand
 
 Written by `python benchmarks/accuracy.py FOLDER` from public measurements; every group of rows stays, the bad ones too.
-Nothing here has been fitted to these rows except the three constants a chip family of the collectives: `roofline` is the
-data sheet, `engine` the flat efficiencies and overheads that the engines' files state, both estimates. A calibration is
-what will narrow these gaps, and what will earn predictions their interval.
+Errors are |predicted / measured - 1| in per cent: their mean, their median and what nine tenths are below; the bias keeps
+its sign. *Covered* is the share of measured values within the predicted 90 % interval. A dash: nothing was answered.
+
+`roofline` is the data sheet: the larger of FLOPs over the matrix rate and bytes over the bandwidth of the fastest memory
+that could hold them. *Three constants* are a launch and the reached shares of compute and bandwidth, fitted for each chip,
+operator, engine, format and kernel, on the same rows as the calibration.
 """
+FIGURES = {"mape": "mean", "median_ape": "median", "p90_ape": "90 % below", "bias": "bias", "coverage": "covered"}
+BINS = (0.0, 1e-5, 3e-5, 1e-4, 1e-3, np.inf)
+LENGTHS = ("below 10 us", "10 to 30 us", "30 to 100 us", "0.1 to 1 ms", "above 1 ms")
 
 
 def main() -> None:
@@ -31,78 +43,123 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/accuracy.md"))
     arguments = parser.parse_args()
-    requests = pd.read_parquet(arguments.folder / "e2e.parquet")
-    exchanges = pd.read_parquet(arguments.folder / "collectives.parquet")
-    parts = [INTRODUCTION, _static_batches(requests), _memory(requests), _collectives(exchanges)]
+    folder = arguments.folder
+    parts = [
+        INTRODUCTION,
+        _kernels("Operators", folder / "ops.parquet", three_constants.operator_times),
+        _kernels("Collectives", folder / "collectives.parquet", three_constants.collective_times),
+        _requests(folder / "e2e.parquet"),
+    ]
     arguments.out.write_text("\n".join(parts), encoding="utf-8")
 
 
-def _static_batches(rows: pd.DataFrame) -> str:
-    scored, unanswered = static_batches.score(static_batches.wanted(rows))
-    reasons = "\n".join(f"- {count} rows: {reason}" for reason, count in unanswered.items())
-    return f"""## Time per output token of one request
+def _kernels(title: str, path: Path, three: Any) -> str:
+    """Rows held out of the fit, by chip and operator, at each fidelity."""
+    report = genz.validate(path)
+    rows = report.rows
+    held_out = _held_out(rows)
+    rows = rows.assign(
+        roofline=genz.validate(path, fidelity="roofline").rows["predicted"],
+        three=three(rows, held_out),
+        length=pd.cut(rows["measured"], list(BINS), labels=list(LENGTHS)),
+    )
+    unseen = rows[held_out]
+    return f"""## {title}
 
-Median of predicted over measured TPOT, static batches of size 1, by `benchmarks/static_batches.py`.
+{len(unseen):,} of {len(rows):,} rows, of shapes that no fit has seen: those whose text's MD5, modulo 100, is below
+{HELD_OUT_PER_CENT}.
 
-{_markdown(static_batches.summarise(scored), "{:.2f}")}
+{_table(unseen, ["op", "hardware"])}
 
-{len(scored)} rows answered, {sum(unanswered.values())} not:
+By source and engine:
 
-{reasons}
+{_table(unseen, ["source", "op", "framework"])}
+
+By the measured time:
+
+{_table(unseen, ["op", "length"])}
+
+{_refusals(report)}
 """
 
 
-def _memory(rows: pd.DataFrame) -> str:
-    table = memory.compare(rows)
-    grouped = table.groupby(["source", "model", "dtype"])["error"].agg(["mean", "min", "max", "size"]).reset_index()
-    errors = table["error"].abs()
-    return f"""## Peak memory
+def _held_out(rows: pd.DataFrame) -> np.ndarray:
+    """Whether each row's shape is kept from the fits; rows that no family knows are shown all."""
+    found = np.ones(len(rows), dtype=bool)
+    for (op, _), positions in alike(rows, ["op", "hardware"]):
+        family = family_of(str(op))
+        some = rows.iloc[positions]
+        answerable = np.flatnonzero((some["refusal"] == "").to_numpy())
+        if family is not None and len(answerable):
+            found[positions[answerable]] = is_held_out(family.shape_names(some.iloc[answerable]))
+    return found
 
-Predicted over measured peak of the allocator less one, Hugging Face transformers, by `benchmarks/memory.py`: mean
-absolute error {errors.mean():.1%}, median {errors.median():.1%} over {len(table)} rows. The integer and 4-bit rows of
-`premai_benchmarks` are bitsandbytes, whose working copies GenZ does not model.
 
-{_markdown(grouped, "{:+.1%}")}
+def _table(rows: pd.DataFrame, by: list[str]) -> str:
+    """Figures of the calibrated predictions, beside the mean errors of the roofline and of three constants."""
+    table = score(rows, by)
+    for name, title in (("three", "three constants"), ("roofline", "roofline")):
+        other = score(rows.assign(predicted=rows[name].where(rows["predicted"].notna())), by)
+        table[title] = other["mape"]
+    return _markdown(table, by, ("three constants", "roofline"))
+
+
+def _requests(path: Path) -> str:
+    """Whole requests by source, metric, chip and engine, at each fidelity."""
+    by = ["source", "metric", "hardware", "framework"]
+    report = genz.validate(path)
+    rows = report.rows
+    for fidelity in ("engine", "roofline"):
+        rows[fidelity] = genz.validate(path, fidelity=fidelity).rows["predicted"]
+    static = rows[rows["load_kind"] == "static_batch"]
+    table, summary = (_requests_table(static, keys) for keys in (by, ["source", "metric"]))
+    return f"""## Whole requests
+
+Static batches. `engine` is the data sheet with the flat efficiencies and overheads that the engines' files state. By source
+and metric:
+
+{summary}
+
+By chip and engine too:
+
+{table}
+
+{_refusals(report)}
 """
 
 
-def _collectives(rows: pd.DataFrame) -> str:
-    constants = collectives.read_constants()
-    cells, unanswered = collectives.read(rows)
-    scored = pd.concat([cell.scored(constants[cell.family]) for cell in cells])
-    fitted = scored[scored["fitted"]]
-    by_hardware = collectives.averaged(collectives.summarise(fitted, ["hardware", "collective", "kernel"]))
-    by_kind = collectives.summarise(scored, ["hardware", "collective", "kernel", "nodes"])
-    by_size = collectives.summarise(fitted, ["hardware", "decade"])
-    reasons = "\n".join(f"- {count} rows: {reason}" for reason, count in unanswered.items())
-    return f"""## Collectives
-
-Errors in per cent of the measured time, by `benchmarks/collectives.py`: share of the data sheet's bandwidth, latency of a
-message and launch are the only constants, three a chip family; of the rows they were fitted on, a fifth was kept out, and
-that is what is shown. Each collective weighs the same:
-
-{_markdown(by_hardware, "{:.1f}")}
-
-By collective, kernel and nodes:
-
-{_markdown(by_kind, "{:.1f}")}
-
-By the power of ten of the message's bytes:
-
-{_markdown(by_size, "{:.1f}")}
-
-{len(scored)} rows scored, {sum(unanswered.values())} not:
-
-{reasons}
-"""
+def _requests_table(rows: pd.DataFrame, by: list[str]) -> str:
+    table = score(rows, by)
+    for fidelity in ("engine", "roofline"):
+        table[fidelity] = score(rows.assign(predicted=rows[fidelity]), by)["mape"]
+    return _markdown(table, by, ("engine", "roofline"))
 
 
-def _markdown(table: pd.DataFrame, form: str) -> str:
-    """A table in Markdown, floats in the given form."""
-    lines = ["| " + " | ".join(map(str, table.columns)) + " |", "|" + "---|" * len(table.columns)]
-    for row in table.itertuples(index=False):
-        lines.append("| " + " | ".join(form.format(cell) if isinstance(cell, float) else str(cell) for cell in row) + " |")
+def _refusals(report: Any) -> str:
+    lines = [f"- {count:,} rows: {reason}" for reason, count in report.refusals.itertuples(index=False, name=None)]
+    return f"{sum(report.refusals['count']):,} rows not answered:\n\n" + "\n".join(lines)
+
+
+def _markdown(table: pd.DataFrame, by: list[str], others: tuple[str, ...]) -> str:
+    """A table in Markdown, fractions in per cent."""
+    header = [*by, "rows", "answered", *FIGURES.values(), *others]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(by) + "---:|" * (len(header) - len(by))]
+    for row in table.to_dict(orient="records"):
+        words = [_word(row[key]) for key in by]
+        counts = [f"{int(row['rows']):,}", f"{int(row['answered']):,}"]
+        figures = [_per_cent(row[name], signed=name == "bias") for name in (*FIGURES, *others)]
+        lines.append("| " + " | ".join([*words, *counts, *figures]) + " |")
     return "\n".join(lines)
+
+
+def _word(value: Any) -> str:
+    return "-" if pd.isna(value) else str(value)
+
+
+def _per_cent(value: float, *, signed: bool) -> str:
+    if np.isnan(value):
+        return "-"
+    return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
 
 
 if __name__ == "__main__":

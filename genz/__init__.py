@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from genz.specs.catalog import chip, engine, model, names, platform, precision, technology, use_case
     from genz.specs.layouts import layouts
     from genz.specs.parallelism import Parallelism
+    from genz.validation.validate import Report, validate
 
 __version__ = "0.1.0"
 
@@ -62,6 +63,7 @@ _HOMES = {
     "genz.specs.catalog": ("chip", "engine", "model", "names", "platform", "precision", "technology", "use_case"),
     "genz.specs.layouts": ("layouts",),
     "genz.specs.parallelism": ("Parallelism",),
+    "genz.validation.validate": ("Report", "validate"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -76,6 +78,7 @@ __all__ = [
     "Parallelism",
     "Prediction",
     "Question",
+    "Report",
     "SpecError",
     "SpeculativeOutcome",
     "UnitError",
@@ -103,6 +106,7 @@ __all__ = [
     "speculate",
     "technology",
     "use_case",
+    "validate",
 ]
 
 

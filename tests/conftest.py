@@ -23,7 +23,7 @@ def read_model() -> Callable[[dict[str, Any]], ModelSpec]:
     """Read a config.json dict; the context length is that of transformers' defaults where it has none."""
 
     def read(config: dict[str, Any], name: str = "tiny") -> ModelSpec:
-        if config["model_type"] == "gpt2":
+        if config["model_type"] in ("gpt2", "gptj", "bloom"):
             return model_from_config(config, name=name)
         longest = default_config(config["model_type"])["max_position_embeddings"]
         return model_from_config({"max_position_embeddings": longest, **config}, name=name)

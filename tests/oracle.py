@@ -42,6 +42,9 @@ Config = dict[str, Any]
 MODEL_TYPES: tuple[str, ...] = (
     "gpt2",
     "opt",
+    "bloom",
+    "gptj",
+    "gpt_neox",
     "falcon",
     "llama",
     "mistral",
@@ -76,7 +79,7 @@ INCOMPLETE_DEFAULTS: frozenset[str] = frozenset({"deepseek_v2"})
 """Types whose default config can be built but not run (deepseek_v2 has num_experts_per_tok None)."""
 
 _IMPLEMENTATIONS = {"attn_implementation": "eager", "experts_implementation": "batched_mm"}
-_ATTENTION_MODULES = frozenset({"attn", "self_attn", "self_attention"})
+_ATTENTION_MODULES = frozenset({"attn", "self_attn", "self_attention", "attention"})
 _ROUTER_MODULES = frozenset({"gate", "router", "shared_expert_gate"})
 _DATA_DEPENDENT_ROPE = frozenset({"dynamic", "longrope", "su"})
 
@@ -98,6 +101,30 @@ _OPT: Config = {
     "num_hidden_layers": 3,
     "num_attention_heads": 5,
     "ffn_dim": 72,
+    "max_position_embeddings": 128,
+}
+
+_BLOOM: Config = {"model_type": "bloom", "vocab_size": 89, "hidden_size": 40, "n_layer": 3, "n_head": 5}
+
+_GPTJ: Config = {
+    "model_type": "gptj",
+    "vocab_size": 91,
+    "n_positions": 128,
+    "n_embd": 48,
+    "n_layer": 3,
+    "n_head": 4,
+    "rotary_dim": 4,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+
+_NEOX: Config = {
+    "model_type": "gpt_neox",
+    "vocab_size": 93,
+    "hidden_size": 48,
+    "intermediate_size": 77,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
     "max_position_embeddings": 128,
 }
 
@@ -315,6 +342,12 @@ TINY: dict[str, Config] = {
         "tie_word_embeddings": False,
     },
     "opt-no-final-norm": {**_OPT, "_remove_final_layer_norm": True},
+    "bloom": _BLOOM,
+    "gptj": _GPTJ,
+    "gptj-inner": {**_GPTJ, "n_inner": 71},
+    "gpt_neox": _NEOX,
+    "gpt_neox-serial": {**_NEOX, "use_parallel_residual": False, "tie_word_embeddings": True},
+    "gpt_neox-no-bias": {**_NEOX, "attention_bias": False},
     "falcon-7b-style": {**_FALCON, "hidden_size": 50, "num_attention_heads": 5, "multi_query": True},
     "falcon-40b-style": {**_FALCON, "new_decoder_architecture": True, "num_kv_heads": 2},
     "falcon-11b-style": {
@@ -578,15 +611,17 @@ def _meta_model(key: str) -> Any:
 def _forward(model: Any, batch: int, new_tokens: int, past: DynamicCache) -> None:
     """One pass on the meta device over `new_tokens`, which `past` takes up.
 
-    The explicit mask broadcasts over queries and keys, so it fits full and sliding layers alike. Falcon with alibi
-    needs to make its own, out of the mask's shape.
+    The explicit mask broadcasts over queries and keys, so it fits full and sliding layers alike. BLOOM, and Falcon
+    with alibi, need to make their own, out of the mask's shape; BLOOM takes no positions.
     """
     seen = past.get_seq_length()
-    needs_own_mask = getattr(model.config, "alibi", False)
+    is_bloom = model.config.model_type == "bloom"
+    needs_own_mask = is_bloom or getattr(model.config, "alibi", False)
     with torch.no_grad(), torch.device("meta"):
+        positions = {} if is_bloom else {"position_ids": torch.arange(seen, seen + new_tokens).expand(batch, -1)}
         model(
             input_ids=torch.zeros(batch, new_tokens, dtype=torch.long),
-            position_ids=torch.arange(seen, seen + new_tokens).expand(batch, -1),
+            **positions,
             attention_mask=None if needs_own_mask else torch.zeros(batch, 1, 1, 1),
             past_key_values=past,
             use_cache=True,
@@ -637,7 +672,7 @@ def _kind(module: str) -> str:
         return "attention"
     if leaf in _ROUTER_MODULES:
         return "router"
-    return {"kv_b_proj": "expansion", "experts": "experts", "lm_head": "head"}.get(leaf, "linear")
+    return {"kv_b_proj": "expansion", "experts": "experts", "lm_head": "head", "embed_out": "head"}.get(leaf, "linear")
 
 
 def _cpu_model(config: Config, dtype: str) -> Any:

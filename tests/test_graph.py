@@ -83,7 +83,7 @@ def attention_rectangles(config: dict[str, Any], batch: int, new_tokens: int, co
     """By layer, the oracle's FLOPs of scores and values: full rectangles of new tokens x keys."""
     found: dict[int, int] = Counter()
     for name, flops in flops_by_module(config, batch, new_tokens, context).items():
-        match = re.search(r"\.(?:layers|h)\.(\d+)\.(?:self_attn|attn|self_attention)$", name)
+        match = re.search(r"\.(?:layers|h)\.(\d+)\.(?:self_attn|attn|self_attention|attention)$", name)
         if match:
             found[int(match[1])] += flops
     return [found[layer] for layer in range(len(found))]

@@ -159,7 +159,10 @@ _PARALLELISM = (
     click.option("--offload-cache", type=float, default=0.0, help="Share of the KV cache that lives in the offload tier."),
     click.option("--offload-tier", default="host", show_default=True, help="Where that is: host, or a tier of the platform."),
     click.option(
-        "--routing", default="balanced", show_default=True, help="Load of the expert ranks: balanced, uniform or worst."
+        "--routing",
+        default="balanced",
+        show_default=True,
+        help="Load of the expert ranks: balanced, uniform, worst, or a power law such as power_law_1.2.",
     ),
 )
 

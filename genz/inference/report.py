@@ -143,7 +143,7 @@ def _answers(prediction: Prediction) -> RenderableType:
     cost, devices = prediction.cost, prediction.question.platform.devices
 
     def verdict(name: str) -> str:
-        goal = getattr(prediction.slo, name) if prediction.slo else None
+        goal = getattr(prediction.slo, name, None)
         meets = "" if name not in met else f"{'meets' if met[name] else 'misses'} {seconds(goal)}"
         low, high = (prediction.interval or {}).get(f"{name}_s", (None, None))
         within = "" if low is None else f"{seconds(low)} to {seconds(high)}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 
 from genz.errors import nearest
 from genz.measurements.family import Family
 
-# Homes of the families: module and name. A module is loaded when its first operator is looked up.
+# Homes of the families: module and names. All are loaded when the first operator is looked up.
 _HOMES: dict[str, tuple[str, ...]] = {
     "gemm": ("GEMM",),
     "elementwise": ("ELEMENTWISE",),
@@ -27,11 +26,8 @@ def families() -> dict[str, Family]:
     """{operator or collective: its family}."""
     found: dict[str, Family] = {}
     for module, names in _HOMES.items():
-        home = f"genz.measurements.{module}"
-        if find_spec(home) is None:
-            continue
         for name in names:
-            family: Family = getattr(import_module(home), name)
+            family: Family = getattr(import_module(f"genz.measurements.{module}"), name)
             found.update(dict.fromkeys(family.ops, family))
     return found
 
