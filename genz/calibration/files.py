@@ -19,6 +19,7 @@ from genz.calibration.cells import FittedCell, cells_of, fit_cell
 from genz.errors import GenZError
 from genz.measurements.family import CellKey, Family
 from genz.measurements.holdout import HELD_OUT_PER_CENT
+from genz.measurements.registry import serves
 from genz.specs import catalog
 from genz.specs.calibration import Cell
 from genz.specs.calibrations import BANDS, engine_name
@@ -44,7 +45,7 @@ def fit_family(family: Family, tables: Sequence[pd.DataFrame], *, progress: Call
         rows = table[table[column].isin(family.ops)]
         for hardware, group in rows.groupby("hardware", sort=True):
             chip = _chip(str(hardware))
-            if chip is not None:
+            if chip is not None and serves(family, chip):
                 progress(f"{family.name} on {chip.name}: {len(group):,} rows")
                 waiting += [(family, key, cell, chip) for key, cell in cells_of(family, group)]
     # A process takes longer to start than a few cells to fit.
@@ -53,7 +54,7 @@ def fit_family(family: Family, tables: Sequence[pd.DataFrame], *, progress: Call
         found = [fit_cell(*cell) for cell in waiting]
     else:
         with ProcessPoolExecutor(processes) as pool:
-            found = list(pool.map(fit_cell, *zip(*waiting, strict=True)))
+            found = list(pool.map(fit_cell, *zip(*waiting, strict=True), chunksize=1))
     return [cell for cell in found if cell is not None]
 
 

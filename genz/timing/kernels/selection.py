@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from genz.errors import GenZError
 from genz.numerics import Number, log2, maximum
@@ -56,7 +56,7 @@ _WIDTHS = {
 WIDENING_PER_DECADE = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selected:
     """Constants for a kernel, how they were found, and the band that this has earned.
 
@@ -71,10 +71,15 @@ class Selected:
     span: tuple[float, float]
     kernel: str
     source: str
+    _made: dict[type, Any] = field(default_factory=dict, repr=False)
 
     def constants(self, kind: type[C]) -> C:
         """The values as the constants of a family of kernels; those that the file does not know keep their priors."""
-        return kind(**{d.name: self.values[d.name] for d in definitions(kind) if d.name in self.values})
+        made: C | None = self._made.get(kind)
+        if made is None:
+            made = kind(**{d.name: self.values[d.name] for d in definitions(kind) if d.name in self.values})
+            self._made[kind] = made
+        return made
 
     def band_at(self, time: Number) -> tuple[Number, Number]:
         """The band of a predicted time, wider by the decades that it lies beyond what was fitted."""
@@ -107,8 +112,8 @@ _Kin = tuple[str, str, int, str, str]  # vendor, architecture, year, kind of chi
 
 
 def _kin(chip: Chip) -> _Kin:
-    memory = re.match("[a-z]*", chip.main_memory.technology or "")
-    return (chip.vendor, chip.architecture, chip.year, chip.kind_of_chip, memory[0] if memory else "")
+    memory = (chip.main_memory.technology or "").rstrip("0123456789ex-")  # hbm2e and hbm3 are of a kind
+    return (chip.vendor, chip.architecture, chip.year, chip.kind_of_chip, memory)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +227,8 @@ def _selected(found: _Candidate, known: Bands | None) -> Selected:
     cell = found.cell
     band = cell.band if found.relation == "own" else _wider(cell.band, _band_of(known, cell.family, found.relation))
     parts = (found.chip, found.engine, cell.version, cell.family, cell.format, cell.kernel)
-    return Selected(cell.values, cell.variant, found.relation, band, cell.span, cell.kernel, " ".join(part for part in parts if part))
+    source = " ".join(part for part in parts if part)
+    return Selected(cell.values, cell.variant, found.relation, band, cell.span, cell.kernel, source)
 
 
 def _band_of(known: Bands | None, family: str, relation: str) -> tuple[float, float]:
