@@ -31,8 +31,8 @@ MOST_TURNOVER = 50.0
 class ExpertsConstants:
     """What a chip and a library of kernels sustain, for one number format."""
 
-    launch: float = constant(25e-6, "s", 1e-6, 1.5e-4, "chain of kernels: sorting, both GEMMs, activation, sum")
-    expert: float = constant(5e-8, "s", 1e-10, 2e-6, "for each expert that is touched")
+    launch: float = constant(25e-6, "s", 1e-6, 2e-3, "chain of kernels: sorting, both GEMMs, activation, sum")
+    expert: float = constant(5e-8, "s", 1e-10, 1e-3, "for each expert that is touched")
     sort: float = constant(
         2e-9, "s", 1e-12, 1e-7, "sorting of each of the first pairs, before blocks of threads share the work"
     )

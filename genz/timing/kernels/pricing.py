@@ -12,6 +12,7 @@ from genz.operators.shapes import AttentionShape, ElementwiseShape, ExpertsPart,
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip
 from genz.timing.kernels.collectives import KERNEL_OF, CollectiveConstants
+from genz.timing.kernels.cpu_gemm import CpuGemmConstants, cpu_gemm_time
 from genz.timing.kernels.decode_attention import DecodeAttentionConstants, decode_attention_time
 from genz.timing.kernels.dispatch import DispatchConstants
 from genz.timing.kernels.elementwise import ElementwiseConstants, elementwise_time
@@ -29,6 +30,7 @@ LIBRARY, OWN_ALL_REDUCE, SCALE_UP, SCALE_OUT = "nccl", "direct", "scale_up", "sc
 # Operators of the graph, by the kind of pass over memory that was measured; what is not listed is like a norm.
 _PASSES = {
     "embedding": "embedding",
+    "layer_norm": "layer_norm",
     "rope": "rope",
     "residual": "residual",
     "activation": "activation",
@@ -72,12 +74,21 @@ class Kernels:
     def gemm(self, shape: GemmShape) -> Priced | None:
         """A matrix multiplication."""
         _refuse_symbols(shape.m)
+        if self.chip.kind_of_chip == "cpu":
+            return self._cpu_gemm(shape)
         found = self._select("gemm", format=shape.format)
         if found is None:
             return None
         constants = found.constants(GemmConstants)
         launch = constants.launch / self.chip.cores.clock
         return Priced(gemm_time(shape, self.chip, constants, found.variant), launch, found)
+
+    def _cpu_gemm(self, shape: GemmShape) -> Priced | None:
+        found = self._select("cpu_gemm", format=shape.format)
+        if found is None:
+            return None
+        constants = found.constants(CpuGemmConstants)
+        return Priced(cpu_gemm_time(shape, self.chip, constants), constants.launch / self.chip.cores.clock, found)
 
     def attention(self, shape: AttentionShape) -> Priced | None:
         """Attention of a prompt or of decode steps, latent or not."""
@@ -104,11 +115,17 @@ class Kernels:
     def elementwise(self, moved_bytes: Number, name: str) -> Priced | None:
         """A pass over memory: a norm, an activation, a gather."""
         _refuse_symbols(moved_bytes)
-        found = self._select("elementwise", kernel=_PASSES.get(name, "norm"))
+        is_processor = self.chip.kind_of_chip == "cpu"
+        kernel, number_format = _PASSES.get(name, "norm"), self.format if is_processor else ""
+        found = self._select("elementwise", format=number_format, kernel=kernel)
+        if found is not None and kernel == "layer_norm" != found.kernel:
+            found = self._select("elementwise", format=number_format, kernel="norm")
         if found is None:
             return None
         constants = found.constants(ElementwiseConstants)
-        return Priced(elementwise_time(ElementwiseShape(moved_bytes, name), self.chip, constants), constants.launch, found)
+        # A processor's caches keep what the operator before has written: activations are warm in a model too.
+        time = elementwise_time(ElementwiseShape(moved_bytes, name), self.chip, constants, warm=is_processor)
+        return Priced(time, constants.launch / self.chip.cores.clock, found)
 
     def collective(self, kind: str, message_bytes: Number, group: Span) -> Priced | None:
         """A collective over a group of ranks: the library's, or the engine's own all-reduce up to its size limit."""

@@ -4,7 +4,7 @@ Kernels come before chips: an FP8 kernel of another generation says more about a
 chip itself. Of what is left the nearest chip, engine, kernel and version is taken, by a distance that adds up
 
 - the chip: 0 itself, 1 a sibling (same vendor and architecture), 3 another generation of the vendor, 6 another vendor, 9
-  another kind of chip; a tenth for each year between them, a half for another kind of memory;
+  another kind of chip; a tenth for each year between them, 1.5 for another kind of memory;
 - the engine: 2.5 for another one; the kernel: 2 for another one where both are named, 7 where kernels of a family do
   different things; a quarter for another version;
 - the number format: 5 where its operands are as wide, 8 otherwise.
@@ -33,7 +33,7 @@ C = TypeVar("C")
 # Kernels of these families do different things: a ring says nothing of an exchange of tokens.
 _UNLIKE_KERNELS = frozenset({"collectives", "dispatch"})
 SIBLING, GENERATION, VENDOR, KIND = 1.0, 3.0, 6.0, 9.0
-PER_YEAR, OTHER_MEMORY = 0.1, 0.5
+PER_YEAR, OTHER_MEMORY = 0.1, 1.5
 OTHER_ENGINE, OTHER_KERNEL, UNLIKE_KERNEL, OTHER_VERSION, LIKE_FORMAT, OTHER_FORMAT = 2.5, 2.0, 7.0, 0.25, 5.0, 8.0
 # Where no experiment tells how far off borrowed constants are: log of a factor of two and a half either way.
 UNKNOWN_BAND = (-0.92, 0.92)
