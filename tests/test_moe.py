@@ -99,3 +99,65 @@ def test_redundant_experts_take_memory_and_lower_the_load() -> None:
 def test_redundant_experts_need_ranks() -> None:
     with pytest.raises(genz.InvalidValueError, match="num_redundant_experts"):
         genz.settle_question("mixtral-8x7b", "4x h100-sxm", tp=4, input=10, output=2, redundant_experts=8)
+
+
+def popular(tokens: int, experts: int, top_k: int, ranks: int, alpha: float, *, trials: int = 300) -> tuple[float, float]:
+    """(experts at work and pairs, over the mean, of the fullest rank): popularity drawn by a power law, then pairs by it."""
+    generator = np.random.default_rng(3)
+    low, high = (1.0, 0.8 * tokens) if tokens * top_k > experts else (0.01, 2.0)
+    power = 1 - alpha
+    touched, load = [], []
+    for _ in range(trials):
+        drawn = ((high**power - low**power) * generator.random(experts) + low**power) ** (1 / power)
+        counts = generator.poisson(drawn / drawn.sum() * tokens * top_k)
+        by_rank = counts.reshape(ranks, -1)
+        fullest = by_rank[by_rank.sum(axis=1).argmax()]
+        touched.append((fullest > 0).sum())
+        load.append(fullest.sum() * ranks / (tokens * top_k))
+    return float(np.mean(touched)), float(np.mean(load))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "experts", "top_k", "ranks"), [(16, 256, 8, 8), (256, 128, 8, 16), (2048, 256, 8, 32), (4096, 256, 8, 64)]
+)
+@pytest.mark.parametrize("alpha", [1.01, 1.2])
+def test_a_power_law_against_draws_by_it(tokens: int, experts: int, top_k: int, ranks: int, alpha: float) -> None:
+    touched, load = popular(tokens, experts, top_k, ranks, alpha)
+    routing = f"power_law_{alpha}"
+    found = rank_load(routing, tokens, experts=experts, top_k=top_k, ranks=ranks)
+    assert found == pytest.approx(load, rel=0.1)
+    local = experts // ranks
+    distinct = touched_experts(tokens, experts=experts, top_k=top_k, local_experts=local, load=found, routing=routing)
+    assert distinct == pytest.approx(touched, rel=0.12)
+
+
+def test_a_power_law_over_arrays_is_that_of_its_elements() -> None:
+    tokens = np.array([1.0, 3.0, 50.0, 7000.0])
+    loads = rank_load("power_law_1", tokens, experts=64, top_k=4, ranks=8)
+    assert loads == pytest.approx([rank_load("power_law_1.0", float(t), experts=64, top_k=4, ranks=8) for t in tokens])
+    touched = touched_experts(tokens, experts=64, top_k=4, routing="power_law_1")
+    assert (np.diff(touched) > 0).all() and (touched <= 64).all() and (touched <= 4 * tokens).all()
+
+
+def test_the_popular_experts_are_fewer_than_all_alike() -> None:
+    skewed, alike = (touched_experts(64, experts=128, top_k=8, routing=r) for r in ("power_law_1.2", "uniform"))
+    assert skewed < alike
+
+
+@pytest.mark.parametrize(
+    "routing", ["power_law", "power_law_", "power_law_x", "power_law_-1", "power_law_nan", "power_law_9", ""]
+)
+def test_a_power_law_needs_an_exponent(routing: str) -> None:
+    with pytest.raises(UnknownNameError, match="power_law_ALPHA"):
+        rank_load(routing, 1, experts=8, top_k=2, ranks=4)
+    with pytest.raises(UnknownNameError, match="power_law_ALPHA"):
+        genz.settle_question("mixtral-8x7b", "4x h100-sxm", ep=4, input=10, output=2, routing=routing)
+
+
+def test_predictions_take_a_power_law() -> None:
+    question = {"ep": 4, "dp": 4, "batch": 512, "input": 500, "output": 50}
+    even, skewed = (
+        genz.predict("mixtral-8x7b", "4x h100-sxm", routing=routing, **question).ttft
+        for routing in ("balanced", "power_law_1.2")
+    )
+    assert skewed > even

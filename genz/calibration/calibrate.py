@@ -15,7 +15,7 @@ from genz.calibration.files import as_cell, fit_family, fit_record, write_bands,
 from genz.calibration.power import fit_power, power_rows, write_power
 from genz.errors import InvalidValueError
 from genz.measurements.family import Family
-from genz.measurements.registry import families
+from genz.measurements.registry import every_family
 from genz.specs import catalog
 
 Progress = Callable[[str], None]
@@ -70,7 +70,7 @@ class _Fitting:
             {str(name) for table in tables if "source" in table for name in table["source"].dropna().unique()}
         )
         self.command = command
-        self.families: list[Family] = list({family.name: family for family in families().values()}.values())
+        self.families: list[Family] = every_family()
         self.made = Calibrated()
 
     def kernels(self) -> None:
@@ -88,7 +88,7 @@ class _Fitting:
         self._write({})
         catalog.forget()
         self.progress("whole requests again, for the intervals")
-        self._write(request_factors(components(requests)))
+        self._write(request_factors(components(requests, fitted=True)))
 
     def power(self) -> None:
         """Constants of power from kernels whose power was measured, and from runs."""

@@ -2,14 +2,16 @@
 
 Each measured deployment is priced once by its kernels; what they leave over is what the engine's constants explain:
 
-    phase = f D + S step + N sequence + max(launch L - f D, 0)
+    phase = D' + S (step + rank (r - 1)) + N sequence + max(launch L - D', 0),    D' = f (D - A) + a A
 
-with D the device time of the kernels, S the steps, N the sequences summed over the steps, L the kernels that no graph holds.
+with D the device time of the kernels, A that of attention among them, S the steps, r the devices that share one, N the
+sequences summed over the steps, L the kernels that no graph holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,50 +28,61 @@ from genz.inference.uncertainty import interval, spread_of, together
 from genz.measurements.holdout import is_held_out
 from genz.numerics import total
 from genz.specs.calibration import ANY_ENGINE
+from genz.specs.engine import Engine
 from genz.specs.hardware import Chip
 from genz.timing.kernels.runs import EngineConstants
 from genz.validation.requests import NotAnsweredError, request_of
-from genz.validation.whole_requests import DEPLOYMENT
+from genz.validation.whole_requests import DEPLOYMENT, QUEUEING
 
 Array = npt.NDArray[np.float64]
 METRICS = ("ttft_s", "tpot_s", "e2e_s")
 PHASES = ("prefill", "decode")
-PARTS = ("device", "steps", "sequences", "launches")
+PARTS = ("device", "attention", "steps", "sequences", "launches")
 
 
-def components(rows: pd.DataFrame) -> pd.DataFrame:
+def components(rows: pd.DataFrame, *, fitted: bool = False) -> pd.DataFrame:
     """The rows of static batches that GenZ can price, each with what its phases are made of.
 
     Columns beside the rows' own: `hardware` is the chip's name in the catalog, `engine`, `format`, `measured_s`; for each
     phase `<phase>_<part>`; `output` tokens; and for each metric what is predicted now (`predicted_<metric>`) and by how much
-    that may be shorter or longer by the spread of its parts (`down_<metric>`, `up_<metric>`) [s].
+    that may be shorter or longer by the spread of its parts (`down_<metric>`, `up_<metric>`) [s]. With `fitted` the engines'
+    own constants count too; else only kernels do, as a fit of them needs it. Pipelines whose stages overlap are left out.
     """
     wanted = rows[rows["metric"].isin(METRICS) & (rows["load_kind"] == "static_batch")]
     found = []
     for positions in wanted.groupby(DEPLOYMENT, dropna=False, sort=False).indices.values():
         group = wanted.iloc[positions]
-        priced = _priced(next(group.itertuples()))
+        priced = _priced(next(group.itertuples()), fitted=fitted)
         if priced is not None:
             found.append(group.assign(measured_s=group["value"], **priced))
     return pd.concat(found, ignore_index=True) if found else wanted.head(0)
 
 
-def _priced(row: Any) -> dict[str, Any] | None:
+def _priced(row: Any, *, fitted: bool) -> dict[str, Any] | None:
     try:
         asked = request_of(row).asked
         question = settle_question(**asked, fidelity="calibrated")
-        outcome = evaluate(question)
+        outcome = evaluate(question if fitted else replace(question, engine=_unknown(question.engine)))
     except (NotAnsweredError, GenZError):
+        return None
+    ran_in_waves = question.engine.name in QUEUEING and not outcome.memory.fits
+    if ran_in_waves or float(question.micro_batches) != 1:
         return None
     return {
         "hardware": question.platform.chip.name,
         "engine": question.engine.name,
         "format": question.widths.kernel_format(quantised=True, expert=True),
+        "ranks": question.parallelism.tensor * question.parallelism.context,
         "output": question.workload.output_tokens,
         **dict(_parts("prefill", outcome.prefill, question)),
         **dict(_parts("decode", outcome.decode, question)),
         **dict(_spreads(outcome)),
     }
+
+
+def _unknown(engine: Engine) -> Engine:
+    """An engine of the same kernels that nothing was fitted to."""
+    return engine.model_copy(update={"name": "unknown", "kernels_of": engine.kernels_of or engine.name})
 
 
 def _spreads(outcome: Outcome) -> Iterator[tuple[str, float]]:
@@ -119,6 +132,8 @@ def _parts(phase: str, cost: PhaseCost, question: Question) -> Iterator[tuple[st
     sequences = float(question.requests_per_micro_batch * question.workload.beams) * float(question.micro_batches)
     captured = phase in question.engine.overheads.captures
     yield f"{phase}_device", float(total([item.device_time for item in cost.operators]))
+    attention = [item.device_time for item in cost.operators if item.operator.category == "attention"]
+    yield f"{phase}_attention", float(total(attention))
     yield f"{phase}_steps", steps
     yield f"{phase}_sequences", sequences * (float(cost.steps) if phase == "decode" else 1.0)
     calls = sum(float(item.calls) * item.operator.kernels for item in cost.operators)
@@ -149,7 +164,9 @@ class EngineFamily:
 
     def free(self, rows: pd.DataFrame, variant: str) -> tuple[str, ...]:  # noqa: ARG002 (there is one variant)
         """Launches are seen only where some phase is not captured; a factor only where its phase was measured."""
-        names = ["step", "sequence"]
+        names = ["step", "sequence", "attention_factor"]
+        if rows["ranks"].nunique() > 1:
+            names.append("rank")
         metrics = set(rows["metric"])
         if metrics & {"ttft_s", "e2e_s"}:
             names.append("prompt_factor")
@@ -168,10 +185,12 @@ class EngineFamily:
 
 
 def _phase_time(rows: pd.DataFrame, phase: str, constants: EngineConstants) -> Array:
-    device, steps, sequences, launches = (rows[f"{phase}_{part}"].to_numpy(float) for part in PARTS)
-    busy = device * (constants.prompt_factor if phase == "prefill" else constants.decode_factor)
+    device, attention, steps, sequences, launches = (rows[f"{phase}_{part}"].to_numpy(float) for part in PARTS)
+    factor = constants.prompt_factor if phase == "prefill" else constants.decode_factor
+    busy = (device - attention) * factor + attention * constants.attention_factor
     waited = np.maximum(launches * constants.launch - busy, 0.0)
-    return np.asarray(busy + steps * constants.step + sequences * constants.sequence + waited)
+    a_step = constants.step + constants.rank * (rows["ranks"].to_numpy(float) - 1)
+    return np.asarray(busy + steps * a_step + sequences * constants.sequence + waited)
 
 
 ENGINE = EngineFamily()

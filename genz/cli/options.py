@@ -96,7 +96,10 @@ _LIMITS = (
         "--kv-cache-dtype", help="Data type of the KV cache, such as fp8.  [default: 16 bits, or as the precision says]"
     ),
     click.option(
-        "--fidelity", default="engine", show_default=True, help="roofline: data-sheet rates alone; engine: with its overheads."
+        "--fidelity",
+        default="calibrated",
+        show_default=True,
+        help="roofline: data-sheet rates alone; engine: flat shares and overheads; calibrated: fitted kernels, with intervals.",
     ),
     click.option("--max-model-len", type=WholeNumber(), help="Allow this many tokens in all, whatever the model was made for."),
     click.option("--max-num-seqs", type=WholeNumber(), help="Sequences that the engine of one replica runs at once."),

@@ -78,7 +78,7 @@ def speculate(model: str, platform: str, *, draft_model: str | None, as_json: bo
 @click.option("--osl", "--output", "output", type=WholeNumber(2), required=True, help="Output tokens of each request.")
 @click.option("--devices", type=WholeNumber(), required=True, help="Devices of both pools together; their split is chosen.")
 @click.option("--link", default="scale_out", show_default=True, help="The chips' link that the cache is sent over.")
-@click.option("--fidelity", default="engine", show_default=True)
+@click.option("--fidelity", default="calibrated", show_default=True)
 @_PRECISION
 @_ENGINE
 @_JSON

@@ -163,10 +163,21 @@ def _core(
             shape=shape(sight, group) if fused else None,
         )
 
+    if context.engine.concatenates_cache and context.step.phase == "decode":
+        yield _cache_append(mixer, context, cached_width)
     yield replace(_over_groups(name, mixer, context, demand), kernels=1 if fused else UNFUSED_ATTENTION_KERNELS)
     yield from _cache_exchanges(
         context, name, query_width=heads * key_dim, output_width=heads * value_dim, cached_width=cached_width
     )
+
+
+def _cache_append(mixer: TokenMixer, context: Context, cached_width: int) -> Operator:
+    """The copy of all keys and values into tensors that hold the new tokens too: each is read and written."""
+
+    def copied(sight: Sight, group: Group) -> Demand:
+        return Demand(cache_bytes=2 * group.sequences * sight.keys * cached_width * context.widths.kv_cache_bytes)
+
+    return replace(_over_groups("cache_append", mixer, context, copied), category="elementwise")
 
 
 def _attention_shape(

@@ -63,13 +63,18 @@ def layer_label(layer: Layer) -> str:
     return " + ".join(names)
 
 
+def _norm_name(layer: Layer) -> str:
+    """Layer norms, which have biases besides their weights, are kernels of their own."""
+    return "layer_norm" if layer.norm_parameters > layer.hidden else "norm"
+
+
 def _layer_operators(layer: Layer, count: int, step_context: Context) -> Iterable[Operator]:
     context = step_context.within(layer_label(layer), count)
     if not context.engine.fuses("norm"):
         # A norm that takes the residual addition along also reads and writes the residual.
         passes = 2 if context.engine.fuses("residual") else 1
         yield context.operator(
-            "norm",
+            _norm_name(layer),
             "elementwise",
             elementwise(
                 context.elementwise_tokens * layer.hidden,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from genz.graph.context import Context
 from genz.graph.step import Operator
-from genz.numerics import Number
+from genz.numerics import Number, minimum, total
 from genz.operators.elementwise import ACTIVATION_FLOPS, elementwise
 from genz.operators.exchange import Routing, TokenExchange
 from genz.operators.moe import expert_gemm, rank_load, touched_experts
@@ -74,11 +74,12 @@ def _routed_experts(mixer: MixtureOfExperts, context: Context) -> Iterable[Opera
     rows = group_tokens * mixer.top_k / parallelism.expert * load
     copies = mixer.experts + parallelism.redundant_experts
     touched = touched_experts(
-        group_tokens,
+        _different_tokens(context),
         experts=copies,
         top_k=mixer.top_k,
         local_experts=local_experts(copies, parallelism.expert),
         load=load,
+        routing=context.routing,
     )
     *first, down = mixer.expert.linears
     shapes = [linear.local(parallelism.expert_tensor) for linear in first]
@@ -146,9 +147,17 @@ def _exchange(mixer: MixtureOfExperts, context: Context, name: str) -> Operator:
 
 def _rank_load(mixer: MixtureOfExperts, context: Context) -> Number:
     """What the most loaded rank receives over the mean."""
-    tokens = context.tokens * context.parallelism.coupled_data
+    tokens = _different_tokens(context)
     copies = mixer.experts + context.parallelism.redundant_experts
     return rank_load(context.routing, tokens, experts=copies, top_k=mixer.top_k, ranks=context.parallelism.expert)
+
+
+def _different_tokens(context: Context) -> Number:
+    """Tokens of the expert group that choose their experts by themselves: of identical sequences, those of one."""
+    tokens = context.tokens * context.parallelism.coupled_data
+    if context.routing != "identical":
+        return tokens
+    return minimum(tokens, total([group.new_tokens for group in context.step.groups]))
 
 
 def _regather(mixer: MixtureOfExperts, context: Context) -> Iterable[Operator]:

@@ -138,6 +138,7 @@ def cost_of(question: Question, step: Step, memory: Memory | None = None) -> Pha
         question.fidelity,
         held.weights_bytes + held.kv_cache_bytes,
         question.widths.kernel_format(quantised=True, expert=True),
+        question.parallelism.tensor * question.parallelism.context,
     )
     constants = energy_constants(question.platform, calibrated=question.fidelity == "calibrated")
     stages = distinct_stages(question.model, question.parallelism.pipeline)

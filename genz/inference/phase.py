@@ -111,7 +111,10 @@ def phase_cost(
     no throttling, and calibrated kernels were measured under it: there power is held at the limit instead.
     """
     costs = _expose(tuple(_operator_cost(operator, machine, constants) for operator in operators))
-    device_time = total([cost.device_time for cost in costs]) * machine.step_factor(step.phase)
+    if machine.engine_constants is not None:
+        factors = [machine.step_factor(step.phase, cost.operator.category) for cost in costs]
+        costs = tuple(replace(cost, device_time=cost.device_time * f) for cost, f in zip(costs, factors, strict=True))
+    device_time = total([cost.device_time for cost in costs])
     host_time = _host_time(operators, step, machine, device_time)
     fetch_wait = maximum(step.repeats * fetch - device_time - host_time, 0.0)
     unthrottled = device_time + host_time + fetch_wait
@@ -153,7 +156,7 @@ def _host_time(operators: Sequence[Operator], step: Step, machine: Machine, devi
     host = machine.host
     sequences = total([group.sequences for group in step.groups])
     between = step.repeats * (host.per_step + host.per_sequence * sequences)
-    if step.phase in machine.engine.overheads.captures:
+    if step.phase in machine.engine.overheads.captures or machine.launches_are_measured:
         return between
     launches = step.repeats * sum(operator.count * operator.kernels for operator in operators) * host.launch
     return between + maximum(launches - device_time, 0.0)

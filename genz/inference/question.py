@@ -23,7 +23,7 @@ from genz.timing.machine import FIDELITIES, Fidelity
 from genz.timing.network import span
 
 DEFAULT_ENGINE = "vllm"
-DEFAULT_FIDELITY: Fidelity = "engine"
+DEFAULT_FIDELITY: Fidelity = "calibrated"
 
 
 @dataclass(frozen=True)

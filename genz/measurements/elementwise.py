@@ -9,10 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from genz.errors import GenZError
+from genz.measurements.conditions import as_measured
 from genz.measurements.demands import FORMATS
 from genz.measurements.family import CellKey
+from genz.measurements.gemm import format_name
 from genz.measurements.layer_shapes import widths
 from genz.operators.shapes import ElementwiseShape
+from genz.specs import catalog
 from genz.specs.calibrations import engine_name
 from genz.specs.hardware import Chip
 from genz.timing.kernels.constants import definitions
@@ -23,7 +27,9 @@ Array = npt.NDArray[np.float64]
 # What each operator of a table is called where predictions ask for it.
 _NAMES = {
     "activation": "activation",
+    "cache_append": "cache_append",
     "embedding": "embedding",
+    "layer_norm": "layer_norm",
     "norm": "norm",
     "residual_add": "residual",
     "rope": "rope",
@@ -37,7 +43,7 @@ _NAMES = {
 OPS = tuple(_NAMES)
 # Passes of an operator over its tensor, reads and writes: a norm or rotary positions read and write, as a gather does; a sum
 # reads two; a gate and a value make one.
-_PASSES = {"activation": 3, "embedding": 2, "norm": 2, "residual": 3, "rope": 2}
+_PASSES = {"activation": 3, "cache_append": 2, "embedding": 2, "layer_norm": 2, "norm": 2, "residual": 3, "rope": 2}
 # An activation without a gate.
 _UNGATED_PASSES = 2
 # Feed-forward networks without gates are four times as wide as the model (Vaswani et al., 2017), gated ones are less.
@@ -59,9 +65,14 @@ class ElementwiseFamily:
         return pd.Series(_moved(rows)[1], index=rows.index, dtype=object)
 
     def keys(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Engine and version as they are filed; the kernel is what predictions call the operator. Formats are alike."""
+        """Engine and version as they are filed; the kernel is what predictions call the operator.
+
+        Layers that an engine's Python modules were timed through ("layer:norm") are ", eager": their floor is the host's.
+        Formats are alike, but on processors, which take as long for an element of two bytes as for one of four.
+        """
         engines = [engine_name(name) if name else "" for name in _text(rows, "framework")]
-        columns = (engines, _text(rows, "framework_version"), [""] * len(rows), [_NAMES[op] for op in rows["op"]])
+        formats = [format_name(name) for name in rows["dtype"]] if _is_processor(rows) else [""] * len(rows)
+        columns = (engines, _text(rows, "framework_version"), formats, [_kernel(op) for op in rows["op"]])
         return pd.DataFrame(dict(zip(CellKey._fields, columns, strict=True)), index=rows.index)
 
     def shape_names(self, rows: pd.DataFrame) -> list[str]:
@@ -73,12 +84,25 @@ class ElementwiseFamily:
         return tuple(d.name for d in definitions(ElementwiseConstants))
 
     def times(self, rows: pd.DataFrame, chip: Chip, constants: Any, variant: str) -> Array:  # noqa: ARG002
-        """Predicted seconds of rows of one cell, in a benchmark's loop."""
+        """Predicted seconds of rows of one cell, in a benchmark's loop: cold where it emptied the caches."""
         shape: Any = ElementwiseShape(_moved(rows)[0], _NAMES[rows["op"].iloc[0]])  # type: ignore[arg-type]
-        return np.asarray(elementwise_time(shape, chip, constants, warm=True), dtype=float)
+        times = as_measured(rows, lambda warm: np.asarray(elementwise_time(shape, chip, constants, warm=warm), dtype=float))
+        return np.asarray(times, dtype=float)
 
 
 ELEMENTWISE = ElementwiseFamily()
+
+
+def _kernel(op: str) -> str:
+    return _NAMES[op] + (", eager" if op.startswith("layer:") else "")
+
+
+def _is_processor(rows: pd.DataFrame) -> bool:
+    """Whether the chip of the rows is a CPU; one that the catalog does not know is priced by no family."""
+    try:
+        return catalog.chip(str(rows["hardware"].iloc[0])).kind_of_chip == "cpu"
+    except GenZError:
+        return False
 
 
 def _moved(rows: pd.DataFrame) -> tuple[Array, npt.NDArray[np.object_]]:

@@ -9,9 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from genz.errors import GenZError
+from genz.measurements.conditions import as_measured
 from genz.measurements.demands import FORMATS, LATENT, NOPE
 from genz.measurements.family import CellKey
 from genz.measurements.layer_shapes import MATRICES, matrix
+from genz.numerics import Number
 from genz.operators.shapes import GemmShape
 from genz.specs import catalog
 from genz.specs.calibrations import engine_name
@@ -23,8 +25,12 @@ Array = npt.NDArray[np.float64]
 
 LATENT_PRODUCT = "mla_bmm"
 OPS = ("gemm", LATENT_PRODUCT, *MATRICES)
-# Both 16-bit floats run at one speed and share a name.
-_SAME_FORMAT = {"bf16": "bfloat16", "fp16": "bfloat16", "float16": "bfloat16", "half": "bfloat16", "int8": "sq"}
+# Both 16-bit floats run at one speed and share a name, which is the one that models' matrices go by.
+_SAME_FORMAT = {
+    **dict.fromkeys(("bf16", "fp16", "float16", "half"), "bfloat16"),
+    **dict.fromkeys(("fp32", "float"), "float32"),
+    "int8": "sq",
+}
 # Libraries behind a quantised kernel, as kernels' names tell them; one that tells none keeps the engine's usual one.
 _LIBRARIES = ("deepgemm", "flashinfer", "cutlass", "triton", "marlin", "machete", "cublas", "trtllm")
 BATCHED = "batched"
@@ -50,8 +56,8 @@ class GemmFamily:
 
     name = "gemm"
     ops = OPS
-    constants = GemmConstants
-    variants = VARIANTS
+    constants: type = GemmConstants
+    variants: tuple[str, ...] = VARIANTS
 
     def refusals(self, rows: pd.DataFrame) -> pd.Series:
         """Why each row cannot be answered, empty text where it can."""
@@ -65,7 +71,7 @@ class GemmFamily:
 
     def keys(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Engine and version as they are filed, the number format, and the library behind a kernel where its name tells."""
-        formats = rows["dtype"].map(_format_name)
+        formats = rows["dtype"].map(format_name)
         kernels = [
             _kernel(op, name, kernel) for op, name, kernel in zip(rows["op"], formats, _text(rows, "kernel"), strict=True)
         ]
@@ -92,34 +98,44 @@ class GemmFamily:
             idle |= {"quantise", "quantise_row"}
         if _is_captured(key):
             idle.add("host")
-        if not (_sizes(rows).m == 1).any():
+        if not self.has_vectors(rows):
             idle.add("vector")
         return tuple(d.name for d in definitions(GemmConstants) if d.name not in idle)
 
+    def has_vectors(self, rows: pd.DataFrame) -> bool:
+        """Whether some of the products have one row."""
+        return bool((_sizes(rows).m == 1).any())
+
     def times(self, rows: pd.DataFrame, chip: Chip, constants: Any, variant: str) -> Array:
-        """Predicted seconds of rows of one cell, in a benchmark's loop."""
+        """Predicted seconds of rows of one cell, in a benchmark's loop: cold where it emptied the caches."""
         key = self.keys(rows.iloc[:1]).iloc[0]
-        name = str(rows["dtype"].iloc[0])
-        form = FORMATS[name]
+        form = FORMATS[str(rows["dtype"].iloc[0])]
+        matrix_type = _matrix_type(form.matrix_type, chip)
         sizes = _sizes(rows)
 
-        def time(n: Any, k: Any) -> Any:
+        def time(n: Any, k: Any, warm: bool) -> Any:
             m, batch = (cast(float, size) for size in (sizes.m, sizes.batch))
-            shape = GemmShape(m, n, k, form.weight, form.activation, OUTPUT_BYTES, form.matrix_type, str(key["format"]), batch)
-            return gemm_time(shape, chip, constants, variant, warm=True, captured=_is_captured(key))
+            shape = GemmShape(m, n, k, form.weight, form.activation, OUTPUT_BYTES, matrix_type, str(key["format"]), batch)
+            return self.time(shape, chip, constants, variant, warm=warm, captured=_is_captured(key))
 
-        predicted = time(sizes.n, sizes.k)
+        predicted = as_measured(rows, lambda warm: time(sizes.n, sizes.k, warm))
         latent = (rows["op"] == LATENT_PRODUCT).to_numpy()
         if latent.any():
             # The table does not tell the product into the latent from the one out of it.
-            predicted = np.where(latent, (predicted + time(sizes.k, sizes.n)) / 2, predicted)
+            other = as_measured(rows, lambda warm: time(sizes.k, sizes.n, warm))
+            predicted = np.where(latent, (predicted + other) / 2, predicted)
         return np.asarray(predicted, dtype=float)
+
+    def time(self, shape: GemmShape, chip: Chip, constants: Any, variant: str, *, warm: bool, captured: bool) -> Number:
+        """The family's formula."""
+        return gemm_time(shape, chip, constants, variant, warm=warm, captured=captured)
 
 
 GEMM = GemmFamily()
 
 
-def _format_name(dtype: Any) -> str:
+def format_name(dtype: Any) -> str:
+    """The name that a number format's cells go by; empty where a table says none."""
     return _SAME_FORMAT.get(dtype, dtype) if isinstance(dtype, str) else ""
 
 
@@ -132,7 +148,14 @@ def _format_refusal(hardware: str, dtype: str) -> str:
         chip = catalog.chip(hardware)
     except GenZError:
         return ""
-    return "" if form.matrix_type in chip.computable else f"{chip.name} does not multiply in {form.matrix_type}"
+    if _matrix_type(form.matrix_type, chip) in chip.computable:
+        return ""
+    return f"{chip.name} does not multiply in {form.matrix_type}"
+
+
+def _matrix_type(wanted: str, chip: Chip) -> str:
+    """What a chip multiplies in for a format: 32-bit floats in their own type where there is no shorter one for them."""
+    return "fp32" if wanted == "tf32" and wanted not in chip.computable else wanted
 
 
 def _kernel(op: str, name: str, kernel: str) -> str:

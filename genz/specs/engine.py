@@ -62,6 +62,12 @@ class Engine(Spec):
         description="absorbed: multi-head latent attention caches the latent and decodes on it; "
         "expanded: it caches keys and values of every head"
     )
+    kernels_of: str | None = Field(
+        default=None, description="engine whose calibrated kernels stand for its own; its own where it has any"
+    )
+    concatenates_cache: bool = Field(
+        default=False, description="each step copies the keys and values cached before, to append its own to them"
+    )
     shared_prefix_attention: bool = Field(description="beams read the cache of their common prompt once")
 
     def fuses(self, operator: FusableOperator) -> bool:

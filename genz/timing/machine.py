@@ -42,7 +42,7 @@ class Exchanged(NamedTuple):
 
 
 class HostTimes(NamedTuple):
-    """Host time of each step, of each of its sequences, and of each kernel that no graph holds [s]."""
+    """Host time of each step (its further devices included), of each of its sequences, of each kernel no graph holds [s]."""
 
     per_step: Number
     per_sequence: Number
@@ -55,8 +55,9 @@ class Machine:
 
     `persistent_bytes` [B] is what it must hold from step to step: weights and cache. They stream
     from the fastest memory level that can hold all of them; activations from the fastest that can
-    hold those of one operator. `format` is the number format of the model's matrices. `priced`
-    remembers exchanges, which the layers of a model repeat.
+    hold those of one operator. `format` is the number format of the model's matrices,
+    `ranks` the devices that work on one step together. `priced` remembers exchanges, which the layers
+    of a model repeat.
     """
 
     platform: Platform
@@ -64,6 +65,7 @@ class Machine:
     fidelity: Fidelity
     persistent_bytes: Number
     format: str = ""
+    ranks: int = 1
     priced: dict[tuple[str, int, int, Number], Exchanged] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -73,6 +75,11 @@ class Machine:
     @property
     def is_calibrated(self) -> bool:
         return self.fidelity == "calibrated"
+
+    @property
+    def launches_are_measured(self) -> bool:
+        """Whether calibrated kernels hold the host's launches: a processor is its own host, nothing runs behind its back."""
+        return self.is_calibrated and self.platform.chip.kind_of_chip == "cpu"
 
     @cached_property
     def kernels(self) -> Kernels | None:
@@ -94,13 +101,15 @@ class Machine:
         stated, found = self.engine.overheads, self.engine_constants
         if found is None:
             return HostTimes(stated.host_per_step, stated.host_per_sequence, stated.host_launch)
-        return HostTimes(found[0].step, found[0].sequence, found[0].launch)
+        return HostTimes(found[0].step + found[0].rank * (self.ranks - 1), found[0].sequence, found[0].launch)
 
-    def step_factor(self, phase: str) -> Number:
-        """Device time of a step of a phase over that of its kernels measured apart."""
+    def step_factor(self, phase: str, category: str) -> Number:
+        """Time of an operator in a step of a phase over that of its kernel measured apart."""
         found = self.engine_constants
         if found is None:
             return 1.0
+        if category == "attention":
+            return found[0].attention_factor
         return found[0].prompt_factor if phase == "prefill" else found[0].decode_factor
 
     def price(self, operator: Operator, run: Run) -> Priced | None:
@@ -111,7 +120,11 @@ class Machine:
         shape = run.first.shape
         if shape is None:
             is_pass = operator.category in ("elementwise", "embedding")
-            return kernels.elementwise(run.first.memory_bytes, operator.name) if is_pass else None
+            if not is_pass:
+                return None
+            # The time is a line of the bytes: that of their mean is the mean over a run.
+            moved = run.first.memory_bytes if run.last is None else (run.first.memory_bytes + run.last.memory_bytes) / 2
+            return kernels.elementwise(moved, operator.name)
         if run.last is None or run.last.shape is None:
             return kernels.price(shape)
         return kernels.over_run(shape, run.last.shape, run.length)

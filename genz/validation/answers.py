@@ -12,7 +12,7 @@ import pandas as pd
 from genz.errors import GenZError
 from genz.measurements.family import CellKey, Family
 from genz.measurements.positions import Positions, alike
-from genz.measurements.registry import family_of, unknown_operator
+from genz.measurements.registry import family_of, on_chip, unknown_operator
 from genz.specs import catalog
 from genz.specs.hardware import Chip
 from genz.timing.kernels.selection import select
@@ -55,7 +55,7 @@ def answer_operators(rows: pd.DataFrame, column: str) -> Answers:
         except GenZError as error:
             answers.refuse(positions, reason_of(error))
             continue
-        _answer(rows.iloc[positions], positions, family, chip, answers)
+        _answer(rows.iloc[positions], positions, on_chip(family, chip), chip, answers)
     return answers
 
 

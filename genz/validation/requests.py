@@ -33,6 +33,7 @@ class Request:
     prompt: int
     output: int
     batch: int
+    routing: str
     degrees: tuple[tuple[str, int], ...]
 
     @property
@@ -46,6 +47,7 @@ class Request:
             "input": self.prompt,
             "output": self.output,
             "batch": self.batch,
+            "routing": self.routing,
             "max_model_len": self.prompt + self.output,
             **dict(self.degrees),
         }
@@ -79,6 +81,7 @@ def request_of(row: Any) -> Request:
         prompt=max(_count(row.input_tokens, UNSTATED_PROMPT), 1),
         output=max(_count(row.output_tokens, UNSTATED_OUTPUT), 1),
         batch=max(batch, 1),
+        routing=source.routing,
         degrees=tuple(degrees.items()),
     )
 

@@ -23,6 +23,7 @@ class Source(Frozen):
     layer_split: tuple[str, ...] = ()
     layouts: dict[str, dict[str, int | Literal["all"]]] = Field(default={})
     notes_pattern: str | None = None
+    routing: str = "balanced"
     tensor_parallel: dict[str, int] = Field(default={})
     tpot: Span = "decode"
     output_rate: Span = "request"

@@ -20,6 +20,9 @@ DEPLOYMENT = [
     *("source", "hardware", "n_devices", "tp", "pp", "ep", "dp", "mode", "model", "framework", "weight_dtype", "kv_dtype"),
     *("load_kind", "batch_or_concurrency", "input_tokens", "output_tokens", "notes"),
 ]
+# Engines that let requests wait for memory instead of failing.
+QUEUEING = frozenset({"vllm", "tensorrt-llm", "sglang", "deepspeed", "vllm-2023"})
+IN_WAVES = "the batch does not fit in memory at once: the engine ran it in waves"
 DOES_NOT_FIT = "the batch does not fit in memory at once"
 
 
@@ -42,11 +45,17 @@ def answer_requests(rows: pd.DataFrame, fidelity: str) -> Answers:
 
 
 def _predict(request: Request, fidelity: str) -> Prediction | str:
-    """The prediction, or why there is none. What was measured did fit: an engine may have been given all of the memory."""
+    """The prediction, or why there is none.
+
+    What was measured did fit: an engine without a scheduler has all of the memory. One with a queue that does not fit a
+    batch runs it in waves, which is no static batch.
+    """
     try:
         try:
             return predict(**request.asked, fidelity=fidelity)
         except DoesNotFitError:
+            if request.engine in QUEUEING:
+                return IN_WAVES
             return predict(**request.asked, fidelity=fidelity, gpu_memory_utilization=1.0)
     except DoesNotFitError:
         return DOES_NOT_FIT

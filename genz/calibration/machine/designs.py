@@ -91,6 +91,8 @@ GPU_GRID = Grid(
 )
 # Sums of half of the cases identify the constants as well as all: every second point of a grid is measured.
 EVERY = 2
+# Width of a head where an operator's time hardly depends on it.
+HEAD = 64
 # Bytes of the buffers that the bandwidth sweep reads and copies.
 SWEEP = tuple(2**power for power in range(14, 29))
 SWEEP_WIDTH = 1024
@@ -158,7 +160,8 @@ def _attention(dtype: str, batch: int, new: int, past: int, heads: tuple[int, in
     shape = dict(zip(names, (batch, new, past, queries, cached, dimension), strict=True))
     pairs = new * past + new * (new + 1) / 2
     moved = batch * dimension * (2 * queries * new + 2 * cached * (past + new)) * element_bytes(dtype)
-    return Case(op, dtype, shape, 4.0 * batch * queries * dimension * pairs, moved, is_cold=new == 1)
+    # Also over a cache: it has just been copied for the new token to be appended, see `cache_append`.
+    return Case(op, dtype, shape, 4.0 * batch * queries * dimension * pairs, moved)
 
 
 def _elementwise(grid: Grid, dtype: str) -> Iterator[Case]:
@@ -168,7 +171,11 @@ def _elementwise(grid: Grid, dtype: str) -> Iterator[Case]:
         for op, passes in (("norm", 2), ("layer_norm", 2), ("residual_add", 3), ("embedding", 2)):
             yield Case(op, dtype, {"num_tokens": tokens, "hidden": hidden}, moved_bytes=passes * moved)
         yield Case("activation", dtype, {"num_tokens": tokens, "hidden": hidden, "inter": hidden}, moved_bytes=3 * moved)
-        yield Case("rope", dtype, {"num_tokens": tokens, "hidden": hidden, "head_dim": 64}, moved_bytes=2 * moved)
+        yield Case("rope", dtype, {"num_tokens": tokens, "hidden": hidden, "head_dim": HEAD}, moved_bytes=2 * moved)
+    cached = sorted({*grid.tokens, *(context + 1 for context in grid.contexts)} - {1})
+    for tokens, hidden in product(cached, grid.widths):
+        shape = {"num_tokens": tokens, "hidden": hidden, "head_dim": HEAD}
+        yield Case("cache_append", dtype, shape, moved_bytes=2 * tokens * hidden * width, is_cold=True)
 
 
 def _mixtures(grid: Grid, dtype: str) -> Iterator[Case]:

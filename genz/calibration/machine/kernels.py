@@ -6,6 +6,8 @@ another, as that is what a user of the engine "pytorch" waits for.
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +109,29 @@ def _residual_add(make: Maker, c: Columns) -> Prepared:
     return Prepared(lambda: left + right, (left, right))
 
 
+def _cache_append(make: Maker, c: Columns) -> Prepared:
+    """Keys and values copied to where one more token's stand behind them, as transformers' DynamicCache does in every step.
+
+    `hidden` is the width of both together. Tensors that grow do not fit the holes that those of the last step have left: on
+    a processor about every other one gets pages that the system has to map and clear first, so here the keys get those.
+    """
+    torch, width, tokens = make.torch, c["head_dim"], c["num_tokens"]
+    heads = c["hidden"] // (2 * width)
+    keys, values = (make.normal(1, heads, tokens - 1, width) for _ in range(2))
+    new = make.normal(1, heads, 1, width)
+    size = heads * tokens * width * make.dtype.itemsize
+
+    def call() -> Any:
+        return torch.cat((keys, new), dim=-2), torch.cat((values, new), dim=-2)
+
+    def call_with_fresh_pages() -> Any:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        fresh = torch.frombuffer(pages, dtype=make.dtype).view(1, heads, tokens, width)
+        return torch.cat((keys, new), dim=-2, out=fresh), torch.cat((values, new), dim=-2)
+
+    return Prepared(call_with_fresh_pages if make.device == "cpu" and os.name == "posix" else call, (new,))
+
+
 # Rows of the embedding's table: more than any cache holds at the widths measured.
 VOCABULARY = 32_768
 
@@ -203,6 +228,7 @@ KERNELS: dict[str, Preparation] = {
     "activation": _activation,
     "residual_add": _residual_add,
     "embedding": _embedding,
+    "cache_append": _cache_append,
     "copy": _copy,
     "read": _read,
     "launch": _launch,

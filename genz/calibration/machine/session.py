@@ -87,17 +87,23 @@ class Session:
         """The record of one case: its row, or why it has none."""
         try:
             prepared = KERNELS[case.op](self._maker(case.dtype), case.shape)
-            timing = self._timer(case).measure(prepared.call, lambda: self._settle(case, prepared, flush))
+            twin = KERNELS[case.op](self._maker(case.dtype), case.shape) if case.is_cold else prepared
+            timing = self._timer(case).measure(prepared.call, lambda: self._settle(case, prepared, twin, flush))
             power = self._power(prepared, timing)
         except (RuntimeError, NotImplementedError, TypeError) as error:  # a type or a size that this device refuses
             return {"kind": "ops", "failed": (str(error).splitlines() or [type(error).__name__])[0][:200]}
         kind = "collectives" if case.op in TRANSFERS else "ops"
         return {"kind": kind, "row": self._row(case, timing, power)}
 
-    def _settle(self, case: Case, prepared: Prepared, flush: Callable[[], object]) -> None:
-        """Leave the caches as the operator finds them in a model: its inputs inside, its weights outside."""
+    def _settle(self, case: Case, prepared: Prepared, twin: Prepared, flush: Callable[[], object]) -> None:
+        """Leave the caches as the operator finds them in a model: its code and its inputs inside, its weights outside.
+
+        The flush drives out the kernel's code too, which a model's other layers keep: a call on other tensors, of the
+        operator's `twin`, brings it back.
+        """
         if case.is_cold:
             flush()
+            twin.call()
             if self.machine.device == "cpu":
                 for tensor in prepared.warm:
                     tensor.sum()

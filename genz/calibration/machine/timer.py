@@ -13,8 +13,11 @@ WARM_UP_CALLS = 2
 MIN_REPEATS, MAX_REPEATS = 5, 200
 # The median absolute deviation of normally distributed values, times this, is their standard deviation.
 DEVIATIONS_PER_MAD = 1.4826
-# Wider than this, relative to the median, the middle of the samples says little about an undisturbed run.
-WIDEST_SPREAD = 0.10
+# Wider than this, relative to the median, the middle of the samples says little about an undisturbed run: unless they are
+# many, as of a call of microseconds whose data come from memory, and the median is as sure as this all the same.
+WIDEST_SPREAD, WIDEST_SPREAD_OF_MANY, SURE = 0.10, 0.25, 0.03
+# Standard error of a median over that of a mean: sqrt(pi / 2).
+MEDIAN_ERROR = 1.2533
 # A run that the system interrupts more often than this, on average, did not have its cores to itself.
 MOST_PREEMPTIONS = 1.0
 
@@ -66,7 +69,9 @@ class Timing:
     @property
     def quality(self) -> str:
         """ "ok", or "spread" where the runs differ or were interrupted too much to rely on."""
-        return SPREAD if self.spread > WIDEST_SPREAD or self.interruptions > MOST_PREEMPTIONS else OK
+        error = MEDIAN_ERROR * self.spread / self.repeats**0.5
+        widest = WIDEST_SPREAD_OF_MANY if error <= SURE else WIDEST_SPREAD
+        return SPREAD if self.spread > widest or self.interruptions > MOST_PREEMPTIONS else OK
 
     def describe(self) -> str:
         """How sure the median is, in words."""

@@ -1,7 +1,7 @@
 """Time of a matrix multiplication on a processor: weights are packed in every call, then multiplied.
 
-A library that gets plain weights copies them into the order that its inner loop reads, call after call, and only then multiplies.
-Cores do both themselves, so that the times add up, where a GPU's copying engines would hide one behind the other.
+A library that gets plain weights copies them into the order that its inner loop reads, call after call, and only then
+multiplies. Cores do both themselves, so that the times add up, where a GPU's copying engines would hide one behind the other.
 
 References: Goto and van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 34(3), 2008 (packing, section 4);
 Van Zee and van de Geijn, BLIS, ACM TOMS 41(3), 2015.

@@ -36,7 +36,7 @@ class ExpertsConstants:
     sort: float = constant(
         2e-9, "s", 1e-12, 1e-7, "sorting of each of the first pairs, before blocks of threads share the work"
     )
-    memory: float = constant(0.9, "1", 0.3, 1.0, "memory bandwidth over the data sheet, for weights")
+    memory: float = constant(0.9, "1", 0.05, 1.0, "memory bandwidth over the data sheet, for weights")
     stream: float = constant(25.0, "B", 0.5, 500.0, "weights that a tile of columns takes in, for each cycle of a core")
     compute: float = constant(0.4, "1", 0.02, 1.0, "rate of the matrix units over the data sheet")
     padding: float = constant(16.0, "1", 1.0, 256.0, "rows by which each touched expert's are filled up to whole tiles")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from genz.errors import UnsupportedError
-from genz.numerics import Number, is_symbolic, safe_divide
+from genz.numerics import Number, is_symbolic, maximum, safe_divide
 from genz.operators.exchange import TokenExchange
 from genz.operators.shapes import AttentionShape, ElementwiseShape, ExpertsPart, GemmShape, Shape
 from genz.specs.engine import Engine
@@ -31,11 +31,14 @@ LIBRARY, OWN_ALL_REDUCE, SCALE_UP, SCALE_OUT = "nccl", "direct", "scale_up", "sc
 _PASSES = {
     "embedding": "embedding",
     "layer_norm": "layer_norm",
+    "cache_append": "cache_append",
     "rope": "rope",
     "residual": "residual",
     "activation": "activation",
     "experts_activation": "activation",
 }
+# What is not measured everywhere is as fast as one that is.
+_LIKE = {"layer_norm": "norm", "cache_append": "residual"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Kernels:
         if not isinstance(first, AttentionShape) or not isinstance(last, AttentionShape):
             return self.price(first)
         grown = last.context - first.context
-        spread = safe_divide(length + 1, 3 * (length - 1), 0.0) ** 0.5 / 2
+        spread = safe_divide(length + 1, 3 * maximum(length - 1, 0), 0.0) ** 0.5 / 2
         points = [self.attention(replace(first, context=first.context + grown * (0.5 + side * spread))) for side in (-1, 1)]
         if points[0] is None or points[1] is None:
             return None
@@ -98,7 +101,9 @@ class Kernels:
             return None
         if shape.phase == "decode":
             decode = found.constants(DecodeAttentionConstants)
-            return Priced(decode_attention_time(shape, self.chip, decode, found.variant), decode.launch, found)
+            # What was copied just now is in a cache, as far as it fits.
+            is_warm = self.engine.concatenates_cache
+            return Priced(decode_attention_time(shape, self.chip, decode, found.variant, warm=is_warm), decode.launch, found)
         prefill = found.constants(PrefillAttentionConstants)
         return Priced(prefill_attention_time(shape, self.chip, prefill, found.variant), prefill.launch, found)
 
@@ -118,13 +123,14 @@ class Kernels:
         is_processor = self.chip.kind_of_chip == "cpu"
         kernel, number_format = _PASSES.get(name, "norm"), self.format if is_processor else ""
         found = self._select("elementwise", format=number_format, kernel=kernel)
-        if found is not None and kernel == "layer_norm" != found.kernel:
-            found = self._select("elementwise", format=number_format, kernel="norm")
+        if found is not None and kernel in _LIKE and found.kernel != kernel:
+            found = self._select("elementwise", format=number_format, kernel=_LIKE[kernel])
         if found is None:
             return None
         constants = found.constants(ElementwiseConstants)
-        # A processor's caches keep what the operator before has written: activations are warm in a model too.
-        time = elementwise_time(ElementwiseShape(moved_bytes, name), self.chip, constants, warm=is_processor)
+        # A processor's caches keep what the operator before has written, and nothing from the step before.
+        is_warm = is_processor and kernel != "cache_append"
+        time = elementwise_time(ElementwiseShape(moved_bytes, name), self.chip, constants, warm=is_warm)
         return Priced(time, constants.launch / self.chip.cores.clock, found)
 
     def collective(self, kind: str, message_bytes: Number, group: Span) -> Priced | None:
@@ -155,13 +161,16 @@ class Kernels:
         return Priced(calibrated_exchange(exchange, group, self.chip, constants), constants.launch, found)
 
     def _select(self, family: str, *, format: str = "", kernel: str = "") -> Selected | None:  # noqa: A002
-        return select(self.chip, family, engine=self.engine.name, format=format, kernel=kernel)
+        return select(self.chip, family, engine=self.engine.kernels_of or self.engine.name, format=format, kernel=kernel)
 
     @cached_property
     def overheads(self) -> tuple[EngineConstants, Selected] | None:
         """What the engine adds to its kernels at a model's number format; none where it was never measured on any chip."""
         found = select(self.chip, "engine", engine=self.engine.name, format=self.format, only_engine=True)
-        return None if found is None else (found.constants(EngineConstants), found)
+        if found is None or (self.chip.kind_of_chip == "cpu" and found.relation == "other"):
+            # What an engine adds to the kernels of a device behind a host says nothing of a host by itself.
+            return None
+        return found.constants(EngineConstants), found
 
 
 def _refuse_symbols(*values: Number) -> None:

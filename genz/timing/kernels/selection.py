@@ -30,8 +30,8 @@ from genz.timing.kernels.constants import definitions
 
 C = TypeVar("C")
 
-# Kernels of these families do different things: a ring says nothing of an exchange of tokens.
-_UNLIKE_KERNELS = frozenset({"collectives", "dispatch"})
+# Kernels of these families do different things: a ring says nothing of an all-to-all, a norm little of an activation.
+_UNLIKE_KERNELS = frozenset({"collectives", "dispatch", "elementwise"})
 SIBLING, GENERATION, VENDOR, KIND = 1.0, 3.0, 6.0, 9.0
 PER_YEAR, OTHER_MEMORY = 0.1, 1.5
 OTHER_ENGINE, OTHER_KERNEL, UNLIKE_KERNEL, OTHER_VERSION, LIKE_FORMAT, OTHER_FORMAT = 2.5, 2.0, 7.0, 0.25, 5.0, 8.0
@@ -84,6 +84,7 @@ class Selected:
     def band_at(self, time: Number) -> tuple[Number, Number]:
         """The band of a predicted time, wider by the decades that it lies beyond what was fitted."""
         shortest, longest = self.span
+        time = maximum(time, 1e-9 * shortest)  # a phase of no steps has calls of no time
         beyond = maximum(log2(shortest / time), log2(time / longest), 0.0) / log2(10.0)
         factor = 1 + WIDENING_PER_DECADE * beyond
         return self.band[0] * factor, self.band[1] * factor
