@@ -1,7 +1,7 @@
 """Real Transformers on this machine's processor against what GenZ predicts for them.
 
     genz calibrate --device cpu --out mine
-    python benchmarks/cpu_transformers.py mine [--quick] [--models llama,opt] [--dtype bf16] [--json] [--measurements runs.jsonl]
+    python benchmarks/cpu_transformers.py mine [--quick] [--models llama,opt] [--dtype bf16] [--json] [--measurements FILE]
 
 Small models of three architectures get random weights and run in Hugging Face transformers, eagerly, with as many threads
 as there are cores: prompts of several lengths and batches, then decode steps behind each. Their configurations go to GenZ

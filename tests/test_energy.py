@@ -41,9 +41,9 @@ def test_power_lies_between_idle_and_the_limit(
 
 
 def test_a_chip_at_its_power_limit_takes_longer() -> None:
-    free = genz.predict("llama-3.1-8b", "h100-sxm", batch=16, input=4096, output=1)
+    free = genz.predict("llama-3.1-8b", "h100-sxm", batch=16, input=4096, output=1, fidelity="engine")
     capped_platform = genz.bind(genz.platform("h100-sxm"), {"chip.power.tdp": 300.0})
-    capped = genz.predict("llama-3.1-8b", capped_platform, batch=16, input=4096, output=1)
+    capped = genz.predict("llama-3.1-8b", capped_platform, batch=16, input=4096, output=1, fidelity="engine")
     assert capped.ttft > free.ttft
     assert capped.phases["prefill"].is_power_limited
     assert capped.power == pytest.approx(300.0)

@@ -218,11 +218,22 @@ def test_llama_3_70b_decode(bf16: Any) -> None:
 
 def test_llama_3_70b_decode_bytes(bf16: Any) -> None:
     """Every matrix is read once and a row of the table for each token; the cache is read once and one token written."""
-    built = operators(catalog.model("llama-3-70b"), one_step("decode", 4, 1, 8191), bf16)
+    built = operators(catalog.model("llama-3-70b"), one_step("decode", 4, 1, 8191), bf16, engine="vllm")
     weights = sum(operator.count * operator.runs[0].first.weight_bytes for operator in built)
     cache = sum(operator.count * operator.runs[0].first.cache_bytes for operator in built)
     assert weights == 2 * 69_501_714_432 + 4 * 2 * 8_192
     assert cache == 4 * (8_192 + 1) * 327_680
+
+
+def test_an_engine_that_concatenates_copies_the_cache_in_every_decode_step(bf16: Any) -> None:
+    """80 layers of 2 x 8 heads x 128 in 2 bytes make 327,680 bytes a token: all are read and written, over four steps too."""
+    model = catalog.model("llama-3-70b")
+    (copied,) = [o for o in operators(model, one_step("decode", 4, 1, 8191), bf16) if o.name == "cache_append"]
+    assert copied.count * copied.runs[0].first.cache_bytes == 2 * 4 * 8_192 * 327_680
+    assert not [o for o in operators(model, one_step("prefill", 4, 64, 0), bf16) if o.name == "cache_append"]
+    (grown,) = [o for o in operators(model, Step("decode", (Group(4, 1, 8191),), 4), bf16) if o.name == "cache_append"]
+    (run,) = grown.runs
+    assert run.last is not None and run.last.cache_bytes * 80 == 2 * 4 * 8_195 * 327_680
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang", "tensorrt-llm"])

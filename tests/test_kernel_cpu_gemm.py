@@ -21,7 +21,10 @@ from genz.measurements.gemm import GEMM
 from genz.measurements.registry import every_family, families, on_chip, serves
 from genz.operators.shapes import GemmShape
 from genz.specs import catalog
+from genz.timing.kernels import pricing
 from genz.timing.kernels.cpu_gemm import CpuGemmConstants, cpu_gemm_time
+from genz.timing.kernels.pricing import Kernels
+from genz.timing.kernels.selection import Selected
 
 CPU, GPU = catalog.chip("epyc-9754"), catalog.chip("h100-sxm")
 CONSTANTS = CpuGemmConstants(launch=1e5, memory=0.4, vector=0.5, compute=0.9)
@@ -138,3 +141,59 @@ def test_formats_of_passes_are_apart_on_processors_alone() -> None:
     kinds = table(op=["layer_norm", "cache_append"], dtype="fp32", num_tokens=4.0, hidden=64.0)
     assert ELEMENTWISE.keys(kinds)["kernel"].tolist() == ["layer_norm", "cache_append"]
     assert ELEMENTWISE.shape_names(kinds) == ["layer_norm 2048", "cache_append 2048"]
+
+
+def selecting(cells: dict[tuple[str, str, str], dict[str, float]], relation: str = "own") -> Any:
+    """A selection among made-up cells {(family, format, kernel): constants}: the exact one, else the family's first."""
+
+    def select(_chip: Any, family: str, *, format: str = "", kernel: str = "", **_names: Any) -> Selected | None:  # noqa: A002
+        own = [key for key in cells if key[0] == family]
+        exact = [key for key in own if key == (family, format, kernel)]
+        if not own:
+            return None
+        key = (exact or own)[0]
+        return Selected(cells[key], "packed", relation, (-0.1, 0.1), (1e-6, 1.0), key[2], " ".join(key))
+
+    return select
+
+
+CELLS = {
+    ("cpu_gemm", "bfloat16", ""): {"launch": 1e5},
+    ("elementwise", "bfloat16", "norm"): {"launch": 5e4},
+    ("elementwise", "bfloat16", "residual"): {"launch": 5e3, "memory": 0.5},
+    ("elementwise", "float32", "norm"): {"launch": 2e4},
+}
+
+
+def kernels(monkeypatch: pytest.MonkeyPatch, chip: Any = CPU, **options: Any) -> Kernels:
+    monkeypatch.setattr(pricing, "select", selecting(CELLS, **options))
+    return Kernels(chip, catalog.engine("pytorch"), "bfloat16")
+
+
+def test_a_processor_is_priced_by_its_own_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = kernels(monkeypatch)
+    priced = found.gemm(shape(64))
+    assert priced is not None and priced.selected.source.split()[0] == "cpu_gemm"
+    assert priced.time == pytest.approx(cpu_gemm_time(shape(64), CPU, CpuGemmConstants()))
+    assert priced.launch == pytest.approx(1e5 / CPU.cores.clock)
+    assert kernels(monkeypatch, GPU).gemm(shape(64)) is None
+    assert found.holds_launches and not kernels(monkeypatch, GPU).holds_launches
+
+
+def test_passes_on_a_processor_go_by_format_and_are_warm_but_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = kernels(monkeypatch)
+    cycles = {name: found.elementwise(0.0, name).time * CPU.cores.clock for name in ("norm", "layer_norm", "cache_append")}  # type: ignore[union-attr]
+    assert cycles == pytest.approx({"norm": 5e4, "layer_norm": 5e4, "cache_append": 5e3})
+    single = replace(found, format="float32").elementwise(0.0, "norm")
+    assert single is not None and single.time == pytest.approx(2e4 / CPU.cores.clock)
+    appended = found.elementwise(1e6, "cache_append")
+    assert appended is not None
+    assert appended.time - appended.launch == pytest.approx(1e6 / (0.5 * CPU.main_memory.bandwidth))
+
+
+def test_what_an_engine_adds_on_other_chips_is_not_added_to_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = {("engine", "bfloat16", ""): {"step": 0.1}}
+    for relation, is_taken in (("own", True), ("sibling", True), ("other", False)):
+        monkeypatch.setattr(pricing, "select", selecting(cells, relation))
+        assert (Kernels(CPU, catalog.engine("pytorch"), "bfloat16").overheads is not None) is is_taken
+        assert Kernels(GPU, catalog.engine("pytorch"), "bfloat16").overheads is not None

@@ -193,5 +193,5 @@ def test_passes_without_widths_are_refused_with_the_reason() -> None:
 
 def test_each_kind_of_pass_is_a_cell_of_its_own() -> None:
     rows = table({"op": "residual_add"}, {"op": "layer:post_layernorm"}, {"op": "layer:rope"})
-    assert ELEMENTWISE.keys(rows)["kernel"].tolist() == ["residual", "norm", "rope"]
+    assert ELEMENTWISE.keys(rows)["kernel"].tolist() == ["residual", "norm, eager", "rope, eager"]
     assert set(ELEMENTWISE.free(rows, "")) == {"launch", "memory", "cache"}

@@ -225,7 +225,6 @@ def test_the_contract_of_the_json() -> None:
         output=256,
         precision="fp8",
         engine="vllm",
-        fidelity="engine",
     )
     data = json.loads(found.to_json(), parse_constant=refuse)
     assert data.keys() >= KEYS
@@ -235,7 +234,9 @@ def test_the_contract_of_the_json() -> None:
     assert data["output_tokens_per_s"] == pytest.approx(16 * 256 / data["e2e_s"])
     assert data["power_w"] * data["e2e_s"] == pytest.approx(data["energy_j_per_output_token"] * 16 * 256)
     assert set(data["bound"].values()) <= BOUNDS
-    assert (data["fidelity"], data["interval"]) == ("engine", None)
+    assert data["fidelity"] == "calibrated"
+    for metric, (low, high) in data["interval"].items():
+        assert low < data[metric] < high
     assert data["memory"]["total_bytes"] <= data["memory"]["capacity_bytes"] == 81_559 * 2**20
     assert data["model"]["parameters"] == data["model"]["active_parameters"] == 70_553_706_496
     # 80 layers, keys and values, 8 heads of 128, 16 bits: fp8 leaves the cache alone.
@@ -275,8 +276,9 @@ def test_a_prediction_prints_and_forgets_nothing() -> None:
     found = llama_8b()
     assert str(found) == str(found)
     assert found.latency == found.e2e
-    assert found.interval is None
-    assert found.fidelity == "engine"
+    assert set(found.interval) == {"ttft_s", "tpot_s", "e2e_s", "output_tokens_per_s"}
+    assert found.fidelity == "calibrated"
+    assert llama_8b(fidelity="engine").interval is None
 
 
 MODELS = (

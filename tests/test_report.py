@@ -100,7 +100,7 @@ def test_the_heading_repeats_the_question() -> None:
         "batch 18: 2048 input and 256 output tokens",
         "tensor parallel 2, 4 replicas, at most 5 of the batch on each",
         "precision bf16: computes in bf16, KV cache in bf16",
-        "engine vllm, fidelity engine",
+        "engine vllm, fidelity calibrated",
     ]
     assert "active" in page("use case").splitlines()[0]
     assert "2 beams" in page("use case")
@@ -162,10 +162,11 @@ def test_unbounded_requests_are_said_to_be_any() -> None:
 
 
 def test_the_power_limit_is_named_where_it_bites() -> None:
-    throttled = genz.predict("llama-3.1-8b", "l4", input=4_096, output=2, engine="ideal")
+    throttled = genz.predict("llama-3.1-8b", "l4", input=4_096, output=2, engine="ideal", fidelity="engine")
     assert throttled.phases["prefill"].is_power_limited
     assert "power limit slows prefill down." in " ".join(str(throttled).split())
-    assert "power limit" not in page("plain")
+    unlimited = genz.predict(**{**CASES["plain"], "fidelity": "engine"})
+    assert "power limit" not in str(unlimited)
 
 
 def test_the_memory_table_has_every_term() -> None:

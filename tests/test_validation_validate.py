@@ -249,7 +249,8 @@ REQUEST = {
 
 
 def test_whole_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prediction = genz.predict("llama-3.1-8b", "h100-sxm", input=512, output=33, batch=8, precision="bf16", engine="vllm")
+    question = {"input": 512, "output": 33, "batch": 8, "precision": "bf16", "engine": "vllm", "fidelity": "engine"}
+    prediction = genz.predict("llama-3.1-8b", "h100-sxm", **question)
     asked: list[Any] = []
     from genz.validation import whole_requests
 

@@ -46,7 +46,7 @@ def components(rows: pd.DataFrame, *, fitted: bool = False) -> pd.DataFrame:
     Columns beside the rows' own: `hardware` is the chip's name in the catalog, `engine`, `format`, `measured_s`; for each
     phase `<phase>_<part>`; `output` tokens; and for each metric what is predicted now (`predicted_<metric>`) and by how much
     that may be shorter or longer by the spread of its parts (`down_<metric>`, `up_<metric>`) [s]. With `fitted` the engines'
-    own constants count too; else only kernels do, as a fit of them needs it. Pipelines whose stages overlap are left out.
+    own constants count too; else only kernels do, as a fit of them needs it. Pipelines are left out.
     """
     wanted = rows[rows["metric"].isin(METRICS) & (rows["load_kind"] == "static_batch")]
     found = []
@@ -66,7 +66,7 @@ def _priced(row: Any, *, fitted: bool) -> dict[str, Any] | None:
     except (NotAnsweredError, GenZError):
         return None
     ran_in_waves = question.engine.name in QUEUEING and not outcome.memory.fits
-    if ran_in_waves or float(question.micro_batches) != 1:
+    if ran_in_waves or question.parallelism.pipeline > 1:
         return None
     return {
         "hardware": question.platform.chip.name,

@@ -69,7 +69,8 @@ def calibrate(
     \b
     genz calibrate --out mine
     genz calibrate --from ops.parquet collectives.parquet --out mine
-    GENZ_SPECS=mine genz predict llama-3.2-1b --platform CHIP --engine pytorch --isl 128 --osl 32
+    export GENZ_SPECS=mine
+    genz predict llama-3.2-1b --platform CHIP --engine pytorch --isl 128 --osl 32
     """
     folder = Path(out).expanduser()
     if first is not None:

@@ -78,7 +78,8 @@ def predict(
         precision: a name from the catalog, or "auto" for what the model's files say.
         kv_cache_dtype: data type of the KV cache; that of what is not quantised unless told or said by the precision.
         engine: the serving engine, whose fusion, overheads and memory rules apply.
-        fidelity: "roofline" (data-sheet rates, no overheads) or "engine" (with what the engine's file states).
+        fidelity: "roofline" (data-sheet rates, no overheads), "engine" (with what the engine's file states) or "calibrated"
+            (kernels and engines fitted to measurements, with 90 % intervals).
         use_case: lengths, beams and objectives from the catalog.
         max_model_len: allow this many tokens in all, whatever the model was made for.
         max_num_seqs: sequences that the engine of one replica runs at once.

@@ -156,11 +156,12 @@ def _is_gated(rows: pd.DataFrame, variant: str) -> npt.NDArray[np.bool_]:
     """Whether the experts of each row have a gate: by the kernel's name, else by the layer unless the benchmark gated all."""
     named: npt.NDArray[np.bool_] = np.array([NOT_GATED in name for name in _text(rows, "kernel")], dtype=bool)
     if "gated" in variant:
-        return np.logical_not(named)
+        return ~named
     ungated = {(e.hidden, e.inter, e.topk, e.n_experts) for e in known_layers().ungated_experts.layers}
     sizes = _sizes(rows)
     layers = zip(sizes["hidden"], sizes["inter"], sizes["topk"], sizes["n_experts"], strict=True)
-    return np.logical_not(named | np.array([layer in ungated for layer in layers], dtype=bool))
+    known: npt.NDArray[np.bool_] = np.array([layer in ungated for layer in layers], dtype=bool)
+    return ~(named | known)
 
 
 def _work(rows: pd.DataFrame, variant: str) -> _Work:

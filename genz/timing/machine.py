@@ -79,7 +79,7 @@ class Machine:
     @property
     def launches_are_measured(self) -> bool:
         """Whether calibrated kernels hold the host's launches: a processor is its own host, nothing runs behind its back."""
-        return self.is_calibrated and self.platform.chip.kind_of_chip == "cpu"
+        return self.kernels is not None and self.kernels.holds_launches
 
     @cached_property
     def kernels(self) -> Kernels | None:

@@ -164,6 +164,11 @@ class Kernels:
         return select(self.chip, family, engine=self.engine.kernels_of or self.engine.name, format=format, kernel=kernel)
 
     @cached_property
+    def holds_launches(self) -> bool:
+        """Whether the kernels were timed on a processor, by the clock of the host that launches them."""
+        return self.chip.kind_of_chip == "cpu" and self._select("cpu_gemm") is not None
+
+    @cached_property
     def overheads(self) -> tuple[EngineConstants, Selected] | None:
         """What the engine adds to its kernels at a model's number format; none where it was never measured on any chip."""
         found = select(self.chip, "engine", engine=self.engine.name, format=self.format, only_engine=True)
