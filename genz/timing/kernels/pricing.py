@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from genz.errors import UnsupportedError
 from genz.numerics import Number, is_symbolic, maximum, safe_divide
 from genz.operators.exchange import TokenExchange
-from genz.operators.shapes import AttentionShape, ElementwiseShape, ExpertsPart, GemmShape, Shape
+from genz.operators.shapes import AttentionShape, ElementwiseShape, ExpertsPart, ExpertsShape, GemmShape, Shape
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip
 from genz.timing.kernels.collectives import KERNEL_OF, CollectiveConstants
@@ -48,6 +48,9 @@ class Kernels:
     chip: Chip
     engine: Engine
     format: str = ""
+    # The three parts of experts are priced together, when the first is asked for. A shape that is kept keeps its identity.
+    _parts: dict[int, tuple[Number, Number, Number]] = field(default_factory=dict, repr=False)
+    _priced_shapes: list[ExpertsShape] = field(default_factory=list, repr=False)
 
     def price(self, shape: Shape) -> Priced | None:
         """One call of a GEMM, of attention or of a part of routed experts; none where no chip's kernel of it is measured.
@@ -114,7 +117,11 @@ class Kernels:
         if found is None:
             return None
         constants = found.constants(ExpertsConstants)
-        parts = experts_parts(shape.whole, self.chip, constants, found.variant)
+        parts = self._parts.get(id(shape.whole))
+        if parts is None:
+            parts = experts_parts(shape.whole, self.chip, constants, found.variant)
+            self._parts[id(shape.whole)] = parts
+            self._priced_shapes.append(shape.whole)
         return Priced(parts[shape.part], constants.launch if shape.part == 0 else 0.0, found)
 
     def elementwise(self, moved_bytes: Number, name: str) -> Priced | None:
