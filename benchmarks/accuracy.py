@@ -17,6 +17,8 @@ import pandas as pd
 import three_constants
 
 import genz
+from genz.calibration.calibrate import BORROWED, CALIBRATIONS
+from genz.calibration.engines import ENGINE
 from genz.measurements.holdout import HELD_OUT_PER_CENT, is_held_out
 from genz.measurements.positions import alike
 from genz.measurements.registry import family_of
@@ -48,6 +50,7 @@ def main() -> None:
         INTRODUCTION,
         _kernels("Operators", folder / "ops.parquet", three_constants.operator_times),
         _kernels("Collectives", folder / "collectives.parquet", three_constants.collective_times),
+        _borrowed(),
         _requests(folder / "e2e.parquet"),
     ]
     arguments.out.write_text("\n".join(parts), encoding="utf-8")
@@ -104,6 +107,29 @@ def _table(rows: pd.DataFrame, by: list[str]) -> str:
     return _markdown(table, by, ("three constants", "roofline"))
 
 
+def _borrowed() -> str:
+    """What predictions are worth where a chip was left out of the fit, as the fit itself found it."""
+    path = Path(__file__).parents[1] / CALIBRATIONS / BORROWED
+    table = pd.read_csv(path, keep_default_na=False)
+    lines = [
+        "| family | format | chip | left out | cells | rows | mean | median | bias |",
+        "|---|---|---|---|--:|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {row.family} | {row.format} | {row.chip} | {row.experiment} | {row.cells} | {row.rows} | {100 * row.mean:.1f} | "
+        f"{100 * row.median:.1f} | {100 * row.bias:+.1f} |"
+        for row in table.itertuples()
+    ]
+    return f"""## Borrowed constants
+
+Rows held out, priced with the constants that the selection finds when something is left out: *version*, this cell alone;
+*kernel*, all versions of this kernel on the chip; *sibling*, the chip; *generation*, all chips of its architecture.
+Means over cells, in per cent.
+
+{chr(10).join(lines)}
+"""
+
+
 def _requests(path: Path) -> str:
     """Whole requests by source, metric, chip and engine, at each fidelity."""
     by = ["source", "metric", "hardware", "framework"]
@@ -113,6 +139,7 @@ def _requests(path: Path) -> str:
         rows[fidelity] = genz.validate(path, fidelity=fidelity).rows["predicted"]
     static = rows[rows["load_kind"] == "static_batch"]
     table, summary = (_requests_table(static, keys) for keys in (by, ["source", "metric"]))
+    unseen = _requests_table(static[is_held_out(ENGINE.shape_names(static))], ["source", "metric"])
     return f"""## Whole requests
 
 Static batches. `engine` is the data sheet with the flat efficiencies and overheads that the engines' files state. By source
@@ -120,7 +147,11 @@ and metric:
 
 {summary}
 
-By chip and engine too:
+Of these, deployments whose model and workload no fit of an engine has seen:
+
+{unseen}
+
+All, by chip and engine too:
 
 {table}
 

@@ -22,6 +22,7 @@ from genz.timing.kernels.selection import Library, Selected, select
 
 Array = npt.NDArray[np.float64]
 EXPERIMENTS = ("version", "kernel", "sibling", "generation")
+KEYS = ["family", "format", "chip", "experiment"]
 # Rows that stand for one cell in a band, so that cells count alike.
 ROWS_A_CELL = 100
 
@@ -112,10 +113,11 @@ def bands_of(borrowed: Sequence[Borrowed]) -> dict[str, dict[str, dict[str, floa
 
 
 def table_of(borrowed: Sequence[Borrowed]) -> pd.DataFrame:
-    """One row a family, chip and experiment: mean over cells of their mean and median errors."""
+    """One row a family, number format, chip and experiment: means over cells of their mean and median errors and their bias."""
     rows = [
         {
             "family": item.cell.family,
+            "format": item.cell.key.format,
             "chip": item.cell.chip,
             "experiment": item.experiment,
             "rows": item.score.rows,
@@ -126,7 +128,7 @@ def table_of(borrowed: Sequence[Borrowed]) -> pd.DataFrame:
         for item in borrowed
     ]
     if not rows:
-        return pd.DataFrame(columns=["family", "chip", "experiment", "cells", "rows", "mean", "median", "bias"])
-    grouped = pd.DataFrame(rows).groupby(["family", "chip", "experiment"])
-    means = grouped[["mean", "median", "bias"]].mean()
+        return pd.DataFrame(columns=[*KEYS, "cells", "rows", "mean", "median", "bias"])
+    grouped = pd.DataFrame(rows).groupby(KEYS)
+    means = grouped[["mean", "median", "bias"]].mean().round(4)
     return means.assign(cells=grouped.size(), rows=grouped["rows"].sum()).reset_index()

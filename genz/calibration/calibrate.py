@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genz.calibration.borrowing import Borrowed, borrow
+from genz.calibration.borrowing import Borrowed, borrow, table_of
 from genz.calibration.cells import FittedCell
 from genz.calibration.engines import ENGINE, components, request_factors
 from genz.calibration.files import as_cell, fit_family, fit_record, write_bands, write_calibrations
@@ -19,6 +19,7 @@ from genz.measurements.registry import every_family
 from genz.specs import catalog
 
 Progress = Callable[[str], None]
+BORROWED = "borrowed.csv"
 CALIBRATIONS = Path("hardware_specs", "calibration")
 
 
@@ -41,7 +42,8 @@ def calibrate_tables(
     """Fit all that tidy tables of operators, collectives and requests identify; write it to `<folder>/hardware_specs`.
 
     Kernels and collectives first (`<chip>/<engine>.yaml`), with the experiments of `genz.calibration.borrowing` where there is
-    more than one chip (`bands.yaml`); then, with those kernels, what engines add, from whole requests; then power, from both.
+    more than one chip (`bands.yaml`, `borrowed.csv`); then, with those kernels, what engines add, from whole requests; then
+    power, from both.
     Raises `InvalidValueError` where no row identifies a constant.
     """
     fitting = _Fitting(tables, folder / CALIBRATIONS, command, progress)
@@ -106,6 +108,8 @@ class _Fitting:
         if len({cell.chip for cell in made.cells}) > 1:
             made.borrowed = borrow(made.cells, {family.name: family for family in self.families}, as_cell)
             files.append(write_bands(made.borrowed, factors, self.out, **about))
+            files.append(self.out / BORROWED)
+            table_of(made.borrowed).to_csv(files[-1], index=False)
         made.files = files
 
 
