@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow lint types bench wheel clean
+.PHONY: run test test-slow lint types bench accuracy wheel clean
 
 run: $(VENV)/run.stamp ## set up and run the main job: one prediction
 	$(BIN)/genz predict llama-3.1-70b --platform "8x h100-sxm" --tp 8 --batch 16 --isl 2048 --osl 256 --precision fp8
@@ -22,6 +22,9 @@ types: $(VENV)/test.stamp
 
 bench: $(VENV)/test.stamp ## speed of import, command and prediction, as ratios within one run
 	$(BIN)/python benchmarks/speed.py
+
+accuracy: $(VENV)/test.stamp ## docs/accuracy.md anew: make accuracy MEASUREMENTS=folder
+	$(BIN)/python benchmarks/accuracy.py $(MEASUREMENTS)
 
 wheel: $(VENV)/test.stamp
 	$(BIN)/python -m build --wheel
