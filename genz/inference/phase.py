@@ -165,43 +165,24 @@ def _host_time(operators: Sequence[Operator], step: Step, machine: Machine, devi
 def _operator_cost(operator: Operator, machine: Machine, constants: EnergyConstants) -> OperatorCost:
     if operator.collective is not None:
         return _collective_cost(operator, operator.collective, machine, constants)
-    if len(operator.runs) == 1:
-        return _single_run_cost(operator, operator.runs[0], machine, constants)
-    costs = [(operator.count * run.weight, run, _run_cost(run, operator, machine, constants)) for run in operator.runs]
-    gap = total([executions * cost.gap for executions, _, cost in costs])
-    resources = zip(*(cost.busy for _, _, cost in costs), strict=True)
+    if len(operator.runs) == 1:  # the usual case, without sums
+        return OperatorCost(operator, *_run_cost(operator.runs[0], operator, machine, constants))
+    costs = [_run_cost(run, operator, machine, constants) for run in operator.runs]
     return OperatorCost(
         operator,
-        device_time=total([executions * cost.time for executions, _, cost in costs]),
-        gap_time=gap,
-        busy=tuple(total([costs[i][0] * busy for i, busy in enumerate(by_run)]) for by_run in resources),
-        matrix_flops=total([executions * cost.matrix_flops for executions, _, cost in costs]),
-        memory_bytes=total([executions * cost.memory_bytes for executions, _, cost in costs]),
-        energy=total([executions * cost.energy for executions, _, cost in costs]),
-        calls=total([executions * run.length for executions, run, _ in costs]),
-        constants=costs[0][2].constants,
-    )
-
-
-def _single_run_cost(operator: Operator, run: Run, machine: Machine, constants: EnergyConstants) -> OperatorCost:
-    """The usual case, without sums: it is most of what a scalar prediction does."""
-    executions = operator.count * run.weight
-    cost = _run_cost(run, operator, machine, constants)
-    return OperatorCost(
-        operator,
-        device_time=executions * cost.time,
-        gap_time=executions * cost.gap,
-        busy=tuple([executions * seconds for seconds in cost.busy]),
-        matrix_flops=executions * cost.matrix_flops,
-        memory_bytes=executions * cost.memory_bytes,
-        energy=executions * cost.energy,
-        calls=executions * run.length,
-        constants=cost.constants,
+        device_time=total([cost.time for cost in costs]),
+        gap_time=total([cost.gap for cost in costs]),
+        busy=tuple(total(of_runs) for of_runs in zip(*(cost.busy for cost in costs), strict=True)),
+        matrix_flops=total([cost.matrix_flops for cost in costs]),
+        memory_bytes=total([cost.memory_bytes for cost in costs]),
+        energy=total([cost.energy for cost in costs]),
+        calls=total([cost.calls for cost in costs]),
+        constants=costs[0].constants,
     )
 
 
 class _RunCost(NamedTuple):
-    """One execution in each step of a run, all steps together; the time holds the gap."""
+    """All executions in all steps of a run together; the time holds the gap."""
 
     time: Number
     gap: Number
@@ -209,33 +190,33 @@ class _RunCost(NamedTuple):
     matrix_flops: Number
     memory_bytes: Number
     energy: Number
+    calls: Number
     constants: Selected | None
 
 
 def _run_cost(run: Run, operator: Operator, machine: Machine, constants: EnergyConstants) -> _RunCost:
     """Time, busy resources, work and energy of a run; what grows evenly is summed by the mean of its ends."""
-    length, first = run.length, run.first
+    executions, first = operator.count * run.weight, run.first
+    calls = executions * run.length
     priced = machine.price(operator, run)
     working_set = first.activation_bytes if run.last is None else run.last.activation_bytes
     crossing = machine.level_bytes(first, working_set=working_set)
     busy = machine.components(first, crossing)
     energy = dynamic_energy(first, crossing, constants)
+    selected = None if priced is None else priced.selected
     if run.last is None:
-        time, gap = _time_and_gap(priced, lambda: length * maximum(*busy), operator, length, machine)
+        time, gap = _time_and_gap(priced, lambda: calls * maximum(*busy), operator, calls, machine)
+        resources = tuple([calls * seconds for seconds in busy])
         return _RunCost(
-            time,
-            gap,
-            tuple([length * seconds for seconds in busy]),
-            length * first.matrix_flops,
-            length * first.memory_bytes,
-            length * energy,
-            None if priced is None else priced.selected,
+            time, gap, resources, calls * first.matrix_flops, calls * first.memory_bytes, calls * energy, calls, selected
         )
     last = run.last
     last_crossing = machine.level_bytes(last, working_set=working_set)
     last_busy = machine.components(last, last_crossing)
-    half = length / 2
-    time, gap = _time_and_gap(priced, lambda: sum_of_maximum(busy, last_busy, length), operator, length, machine)
+    half = calls / 2
+    time, gap = _time_and_gap(
+        priced, lambda: executions * sum_of_maximum(busy, last_busy, run.length), operator, calls, machine
+    )
     return _RunCost(
         time=time,
         gap=gap,
@@ -243,17 +224,18 @@ def _run_cost(run: Run, operator: Operator, machine: Machine, constants: EnergyC
         matrix_flops=half * (first.matrix_flops + last.matrix_flops),
         memory_bytes=half * (first.memory_bytes + last.memory_bytes),
         energy=half * (energy + dynamic_energy(last, last_crossing, constants)),
-        constants=None if priced is None else priced.selected,
+        calls=calls,
+        constants=selected,
     )
 
 
 def _time_and_gap(
-    priced: Priced | None, bound: Callable[[], Number], operator: Operator, length: Number, machine: Machine
+    priced: Priced | None, bound: Callable[[], Number], operator: Operator, calls: Number, machine: Machine
 ) -> tuple[Number, Number]:
-    """Seconds of `length` calls and the launches in them: of a calibrated kernel, else its bound and the engine's gaps."""
+    """Seconds of all calls and the launches in them: of a calibrated kernel, else its bound and the engine's gaps."""
     if priced is not None:
-        return length * priced.time, length * priced.launch
-    gap = length * operator.kernels * machine.kernel_gap
+        return calls * priced.time, calls * priced.launch
+    gap = calls * operator.kernels * machine.kernel_gap
     return bound() + gap, gap
 
 

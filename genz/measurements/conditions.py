@@ -22,7 +22,7 @@ def is_cold(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
     # Fits ask hundreds of times; there are fewer different notes than rows.
     codes, texts = pd.factorize(rows["notes"])
     cold = np.array([*(isinstance(text, str) and bool(_COLD.search(text)) for text in texts), False])
-    return cold[codes]  # type: ignore[no-any-return]
+    return cold[codes]
 
 
 def as_measured(rows: pd.DataFrame, time: Callable[[bool], Array]) -> Array:
