@@ -18,7 +18,7 @@ QUESTIONS = [
     ("gemma-3-4b", "l40s", {}),
     ("qwen3-30b-a3b", "2x a100", {"tp": 2, "engine": "sglang"}),
     ("llama-3.1-8b", "mi300x", {}),
-    ("llama-3.1-8b", "tpu-v5e", {}),
+    ("llama-3.1-8b", "tpu-v5p", {}),
 ]
 
 

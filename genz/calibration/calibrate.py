@@ -103,11 +103,11 @@ class _Fitting:
         self.made.files += write_power(found, self.out, record=fit_record(self.sources, self.command))
 
     def _write(self, factors: dict[str, dict[str, dict[str, float]]]) -> None:
-        made, about = self.made, {"sources": self.sources, "command": self.command}
-        files = write_calibrations(made.cells, self.families, self.out, **about)
+        made, sources, command = self.made, self.sources, self.command
+        files = write_calibrations(made.cells, self.families, self.out, sources=sources, command=command)
         if len({cell.chip for cell in made.cells}) > 1:
             made.borrowed = borrow(made.cells, {family.name: family for family in self.families}, as_cell)
-            files.append(write_bands(made.borrowed, factors, self.out, **about))
+            files.append(write_bands(made.borrowed, factors, self.out, sources=sources, command=command))
             files.append(self.out / BORROWED)
             table_of(made.borrowed).to_csv(files[-1], index=False)
         made.files = files

@@ -145,7 +145,7 @@ class EngineFamily:
 
     name = "engine"
     ops: tuple[str, ...] = METRICS
-    constants = EngineConstants
+    constants: type = EngineConstants
     variants: tuple[str, ...] = ("",)
 
     def refusals(self, rows: pd.DataFrame) -> pd.Series:

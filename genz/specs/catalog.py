@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -49,7 +49,7 @@ def remembered(function: Callable[P, R]) -> Callable[P, R]:
     """Remember what a function of names or paths returns, until `forget` is called."""
     cached = lru_cache(maxsize=512)(function)
     _forgetters.append(cached.cache_clear)
-    return wraps(function)(cached)
+    return cached  # type: ignore[return-value]  # whose arguments are hashable: names and paths
 
 
 def forget() -> None:

@@ -7,7 +7,7 @@ chip itself. Of what is left the nearest chip, engine, kernel and version is tak
   another kind of chip; a tenth for each year between them, 1.5 for another kind of memory;
 - the engine: 2.5 for another one; the kernel: 2 for another one where both are named, 7 where kernels of a family do
   different things; a quarter for another version;
-- the number format: 5 where its operands are as wide, 8 otherwise.
+- the number format: 5 where its operands are as wide, 8 otherwise; a half for what engines add, whatever the kernels.
 
 The relation so found ("own", "version", "kernel", "sibling", "generation", "other") sets the width of the interval.
 """
@@ -37,6 +37,8 @@ PER_YEAR, OTHER_MEMORY = 0.1, 1.5
 OTHER_ENGINE, OTHER_KERNEL, UNLIKE_KERNEL, OTHER_VERSION, LIKE_FORMAT, OTHER_FORMAT = 2.5, 2.0, 7.0, 0.25, 5.0, 8.0
 # Where no experiment tells how far off borrowed constants are: log of a factor of two and a half either way.
 UNKNOWN_BAND = (-0.92, 0.92)
+# What an engine adds to its kernels hangs little on their number format.
+ENGINE, ENGINE_FORMAT = "engine", 0.5
 # Formats whose operands are multiplied in like widths.
 _WIDTHS = {
     "bfloat16": 16,
@@ -206,8 +208,11 @@ def _judge(cell: Cell, engine: str, chip: str, apart: float, wanted: _Wanted) ->
     if wanted.version and cell.version != wanted.version:
         distance, relation = distance + OTHER_VERSION, _weaker(relation, "version")
     if wanted.format and cell.format != wanted.format:
-        alike = _WIDTHS.get(cell.format) == _WIDTHS.get(wanted.format) is not None
-        distance, relation = distance + (LIKE_FORMAT if alike else OTHER_FORMAT), "other"
+        if cell.family == ENGINE:
+            distance, relation = distance + ENGINE_FORMAT, _weaker(relation, "kernel")
+        else:
+            alike = _WIDTHS.get(cell.format) == _WIDTHS.get(wanted.format) is not None
+            distance, relation = distance + (LIKE_FORMAT if alike else OTHER_FORMAT), "other"
     return _Candidate(distance - _newness(cell.version), relation, chip, engine, cell)
 
 
