@@ -37,6 +37,7 @@ PER_YEAR, OTHER_MEMORY = 0.1, 1.5
 OTHER_ENGINE, OTHER_KERNEL, UNLIKE_KERNEL, OTHER_VERSION, LIKE_FORMAT, OTHER_FORMAT = 2.5, 2.0, 7.0, 0.25, 5.0, 8.0
 # Where no experiment tells how far off borrowed constants are: log of a factor of two and a half either way.
 UNKNOWN_BAND = (-0.92, 0.92)
+UNTRIED_VERSION = 2.0
 # What an engine adds to its kernels hangs little on their number format.
 ENGINE, ENGINE_FORMAT = "engine", 0.5
 # Formats whose operands are multiplied in like widths.
@@ -201,7 +202,9 @@ def _judge(cell: Cell, engine: str, chip: str, apart: float, wanted: _Wanted) ->
     if apart:
         relation = "sibling" if apart < GENERATION else "generation" if apart < VENDOR else "other"
     if wanted.engine and engine != wanted.engine:
-        distance, relation = distance + OTHER_ENGINE, _weaker(relation, "kernel")
+        # Where a kernel is known by what it does, another engine's is another version of it.
+        weaker = "version" if cell.family in _UNLIKE_KERNELS else "kernel"
+        distance, relation = distance + OTHER_ENGINE, _weaker(relation, weaker)
     if wanted.kernel and cell.kernel != wanted.kernel:
         apart = UNLIKE_KERNEL if cell.family in _UNLIKE_KERNELS else OTHER_KERNEL
         distance, relation = distance + apart, _weaker(relation, "kernel")
@@ -209,7 +212,7 @@ def _judge(cell: Cell, engine: str, chip: str, apart: float, wanted: _Wanted) ->
         distance, relation = distance + OTHER_VERSION, _weaker(relation, "version")
     if wanted.format and cell.format != wanted.format:
         if cell.family == ENGINE:
-            distance, relation = distance + ENGINE_FORMAT, _weaker(relation, "kernel")
+            distance, relation = distance + ENGINE_FORMAT, _weaker(relation, "version")
         else:
             alike = _WIDTHS.get(cell.format) == _WIDTHS.get(wanted.format) is not None
             distance, relation = distance + (LIKE_FORMAT if alike else OTHER_FORMAT), "other"
@@ -231,14 +234,17 @@ def _newness(version: str) -> float:
 
 def _selected(found: _Candidate, known: Bands | None) -> Selected:
     cell = found.cell
-    band = cell.band if found.relation == "own" else _wider(cell.band, _band_of(known, cell.family, found.relation))
+    band = cell.band if found.relation == "own" else _wider(cell.band, _band_of(known, cell, found.relation))
     parts = (found.chip, found.engine, cell.version, cell.family, cell.format, cell.kernel)
     source = " ".join(part for part in parts if part)
     return Selected(cell.values, cell.variant, found.relation, band, cell.span, cell.kernel, source)
 
 
-def _band_of(known: Bands | None, family: str, relation: str) -> tuple[float, float]:
-    by_relation = known.families.get(family, {}) if known else {}
+def _band_of(known: Bands | None, cell: Cell, relation: str) -> tuple[float, float]:
+    """The band that experiments found for a relation, or else for a weaker one; another version's is twice the cell's own."""
+    by_relation = known.families.get(cell.family, {}) if known else {}
+    if relation == "version" and relation not in by_relation:
+        return UNTRIED_VERSION * cell.band[0], UNTRIED_VERSION * cell.band[1]
     for name in RELATIONS[RELATIONS.index(relation) :]:
         if name in by_relation:
             return by_relation[name].low, by_relation[name].high
