@@ -47,7 +47,7 @@ def _figure(name: str, rows: pd.DataFrame) -> Any:
     shown = rows if len(rows) <= POINTS_PER_PLOT else rows.sample(POINTS_PER_PLOT, random_state=0)
     figure = go.Figure()
     for hardware, points in shown.groupby("hardware", sort=True):
-        figure.add_scattergl(
+        figure.add_scatter(
             x=_short(points["measured"]),
             y=_short(points["predicted"]),
             name=str(hardware),
