@@ -21,6 +21,7 @@ from genz.inference.phase import PhaseCost
 from genz.inference.question import settle_question
 from genz.measurements.power import PowerRows, above_idle, shares, technology_terms
 from genz.specs import catalog
+from genz.specs.engine import Engine
 from genz.timing.kernels.power import PowerConstants
 from genz.validation.requests import (
     STATIC,
@@ -38,6 +39,8 @@ FULL = "saturated"
 UNSTATED_CHAT = 256
 # What releases of one architecture are told apart by, behind its name.
 _RELEASES = ("-FP8", "-2507", "-Thinking", "-Instruct", "-hf")
+# A launch from eager Python takes longer than this [s]; from an engine's loop, less (see their files).
+EAGER_LAUNCH = 2e-5
 _POWER = ("avg_gpu_power_w_gpu0", "avg_gpu_power_w_total", "avg_power_frac_tdp", "gpu_energy_j_batch", "joules_per_request")
 _ENERGY = (*_POWER, "joules_per_output_token")
 _DEPLOYMENT = ("source", "hardware", "model", "framework", "weight_dtype")
@@ -119,8 +122,13 @@ def _terms(run: SimpleNamespace, fidelity: str, known: dict[tuple[Any, ...], Out
         predicted_seconds=float(outcome.e2e),
         tokens=float(batch * output),
         devices=float(devices),
-        is_captured=bool(outcome.question.engine.overheads.captures),
+        is_captured=_keeps_device_busy(outcome.question.engine),
     )
+
+
+def _keeps_device_busy(engine: Engine) -> bool:
+    """Whether graphs, or a host that is quick to launch kernels, keep the device from waiting for each of them."""
+    return bool(engine.overheads.captures) or engine.overheads.host_launch < EAGER_LAUNCH
 
 
 def _time(run: SimpleNamespace) -> tuple[float, int, int]:
