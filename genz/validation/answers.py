@@ -18,7 +18,7 @@ from genz.specs.hardware import Chip
 from genz.timing.kernels.selection import select
 
 Array = npt.NDArray[np.float64]
-NO_CONSTANTS = "no kernel of its family has been measured on any chip"
+NO_CONSTANTS = "no kernel like it has been measured on any chip"
 
 
 @dataclass

@@ -32,6 +32,8 @@ C = TypeVar("C")
 
 # Kernels of these families do different things: a ring says nothing of an all-to-all, a norm little of an activation.
 _UNLIKE_KERNELS = frozenset({"collectives", "dispatch", "elementwise"})
+# Of these not even a wide band helps: a scan and a recurrence differ by orders of magnitude.
+_KERNELS_APART = frozenset({"mamba2", "gated_delta_net"})
 SIBLING, GENERATION, VENDOR, KIND = 1.0, 3.0, 6.0, 9.0
 PER_YEAR, OTHER_MEMORY = 0.1, 1.5
 OTHER_ENGINE, OTHER_KERNEL, UNLIKE_KERNEL, OTHER_VERSION, LIKE_FORMAT, OTHER_FORMAT = 2.5, 2.0, 7.0, 0.25, 5.0, 8.0
@@ -137,6 +139,8 @@ class Library:
                 break
             for engine, cell in self.entries(other):
                 if cell.family != family or (wanted.only_engine and engine != wanted.engine):
+                    continue
+                if family in _KERNELS_APART and wanted.kernel not in ("", cell.kernel):
                     continue
                 found = _judge(cell, engine, other, apart, wanted)
                 if best is None or (found.distance, -found.cell.rows) < (best.distance, -best.cell.rows):
