@@ -279,8 +279,8 @@ def test_whole_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "percentile" in refusals[2] and "under load (poisson_trace)" in refusals[3]
     assert "unknown model 'lama-3.1-8b'; did you mean" in refusals[4]
     assert refusals[5] == whole_requests.IN_WAVES
-    # One question for all metrics of a deployment; what does not fit is asked about twice, once with all of the memory.
-    assert [named["batch"] for named in asked] == [8, 100_000, 100_000]
+    # One question for all metrics of a deployment; what does not fit in an engine with a queue is not asked about again.
+    assert [named["batch"] for named in asked] == [8, 100_000]
     assert "did" not in validate(path, fidelity="engine", by=["batch", "model"]).scores
 
 
