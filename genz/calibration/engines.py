@@ -30,6 +30,7 @@ from genz.numerics import total
 from genz.specs.calibration import ANY_ENGINE
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip
+from genz.specs.parallelism import distinct_stages
 from genz.timing.kernels.runs import EngineConstants
 from genz.validation.requests import NotAnsweredError, request_of
 from genz.validation.whole_requests import DEPLOYMENT, QUEUEING
@@ -46,7 +47,8 @@ def components(rows: pd.DataFrame, *, fitted: bool = False) -> pd.DataFrame:
     Columns beside the rows' own: `hardware` is the chip's name in the catalog, `engine`, `format`, `measured_s`; for each
     phase `<phase>_<part>`; `output` tokens; and for each metric what is predicted now (`predicted_<metric>`) and by how much
     that may be shorter or longer by the spread of its parts (`down_<metric>`, `up_<metric>`) [s]. With `fitted` the engines'
-    own constants count too; else only kernels do, as a fit of them needs it. Pipelines are left out.
+    own constants count too; else only kernels do, as a fit of them needs it. Pipelines whose
+    stages overlap are left out.
     """
     wanted = rows[rows["metric"].isin(METRICS) & (rows["load_kind"] == "static_batch")]
     found = []
@@ -66,7 +68,7 @@ def _priced(row: Any, *, fitted: bool) -> dict[str, Any] | None:
     except (NotAnsweredError, GenZError):
         return None
     ran_in_waves = question.engine.name in QUEUEING and not outcome.memory.fits
-    if ran_in_waves or question.parallelism.pipeline > 1:
+    if ran_in_waves or float(question.micro_batches) != 1:
         return None
     return {
         "hardware": question.platform.chip.name,
@@ -128,16 +130,26 @@ def _stretches(rows: pd.DataFrame, metric: str) -> Array:
 
 
 def _parts(phase: str, cost: PhaseCost, question: Question) -> Iterator[tuple[str, float]]:
-    steps = float(cost.steps) * float(question.micro_batches)
-    sequences = float(question.requests_per_micro_batch * question.workload.beams) * float(question.micro_batches)
+    """What a phase is made of, over all stages of a pipeline: one works at a time, each with a host's time of its own."""
+    stages = question.parallelism.pipeline
+    distinct = len(distinct_stages(question.model, stages))
+    listed = float(total([item.device_time for item in cost.operators]))
+    # The operators are those of one device of each distinct stage; the phase's time counts the others, too.
+    device = listed if distinct == stages else float(cost.time) - float(cost.host_time) * stages / distinct
+    more = device / listed if listed else 1.0
     captured = phase in question.engine.overheads.captures
-    yield f"{phase}_device", float(total([item.device_time for item in cost.operators]))
-    attention = [item.device_time for item in cost.operators if item.operator.category == "attention"]
-    yield f"{phase}_attention", float(total(attention))
-    yield f"{phase}_steps", steps
-    yield f"{phase}_sequences", sequences * (float(cost.steps) if phase == "decode" else 1.0)
+    attention = float(total([item.device_time for item in cost.operators if item.operator.category == "attention"]))
     calls = sum(float(item.calls) * item.operator.kernels for item in cost.operators)
-    yield f"{phase}_launches", 0.0 if captured else calls
+    yield f"{phase}_device", device
+    yield f"{phase}_attention", attention * more
+    yield f"{phase}_steps", float(cost.steps) * stages
+    yield (
+        f"{phase}_sequences",
+        float(question.requests_per_rank * question.workload.beams)
+        * stages
+        * (float(cost.steps) if phase == "decode" else 1.0),
+    )
+    yield f"{phase}_launches", 0.0 if captured else calls * more
 
 
 class EngineFamily:
