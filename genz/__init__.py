@@ -21,6 +21,13 @@ if TYPE_CHECKING:
         UnknownNameError,
         UnsupportedError,
     )
+    from genz.explore.closed_forms import Explanation, explain
+    from genz.explore.pareto import pareto_front
+    from genz.explore.planning import Plan, plan
+    from genz.explore.require import Requirement, require
+    from genz.explore.sensitivity import Sensitivity, sensitivity
+    from genz.explore.study import Study
+    from genz.explore.sweep import sweep
     from genz.export import Launch, launch_for
     from genz.inference.chunked import ChunkedPrefill, chunk_prefill, mixed_step
     from genz.inference.compare import compare
@@ -50,6 +57,13 @@ _HOMES = {
         "UnsupportedError",
     ),
     "genz.export": ("Launch", "launch_for"),
+    "genz.explore.closed_forms": ("Explanation", "explain"),
+    "genz.explore.pareto": ("pareto_front",),
+    "genz.explore.planning": ("Plan", "plan"),
+    "genz.explore.require": ("Requirement", "require"),
+    "genz.explore.sensitivity": ("Sensitivity", "sensitivity"),
+    "genz.explore.study": ("Study",),
+    "genz.explore.sweep": ("sweep",),
     "genz.inference.compare": ("compare",),
     "genz.inference.chunked": ("ChunkedPrefill", "chunk_prefill", "mixed_step"),
     "genz.inference.disaggregated": ("Disaggregated", "disaggregate", "match_pools"),
@@ -71,16 +85,21 @@ __all__ = [
     "ChunkedPrefill",
     "Disaggregated",
     "DoesNotFitError",
+    "Explanation",
     "GenZError",
     "InvalidValueError",
     "Launch",
     "Outcome",
     "Parallelism",
+    "Plan",
     "Prediction",
     "Question",
     "Report",
+    "Requirement",
+    "Sensitivity",
     "SpecError",
     "SpeculativeOutcome",
+    "Study",
     "UnitError",
     "UnknownNameError",
     "UnsupportedError",
@@ -92,6 +111,7 @@ __all__ = [
     "disaggregate",
     "engine",
     "evaluate",
+    "explain",
     "largest_batch",
     "launch_for",
     "layouts",
@@ -99,11 +119,16 @@ __all__ = [
     "mixed_step",
     "model",
     "names",
+    "pareto_front",
+    "plan",
     "platform",
     "precision",
     "predict",
+    "require",
+    "sensitivity",
     "settle_question",
     "speculate",
+    "sweep",
     "technology",
     "use_case",
     "validate",

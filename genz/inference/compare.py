@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from genz.errors import DoesNotFitError, InvalidValueError
+from genz.inference.metrics import METRICS
 from genz.inference.predict import predict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = (
+FIGURES = (
     "ttft_s",
     "tpot_s",
     "e2e_s",
@@ -22,8 +23,6 @@ METRICS = (
     "energy_j_per_output_token",
     "power_w",
     "memory_total_bytes",
-    "prefill_bound",
-    "decode_bound",
     "usd_per_million_output_tokens",
 )
 SINGULAR = {"model": "models", "platform": "platforms", "precision": "precisions", "engine": "engines", "tp": "tps"}
@@ -64,19 +63,8 @@ def _row(chosen: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     try:
         prediction = predict(**chosen, **asked)
     except DoesNotFitError as error:
-        return {**names, "fits": False, **dict.fromkeys(METRICS, None), "memory_total_bytes": error.memory.total_bytes}
-    outcome = prediction.outcome
-    return {
-        **names,
-        "fits": True,
-        "ttft_s": prediction.ttft,
-        "tpot_s": prediction.tpot,
-        "e2e_s": prediction.e2e,
-        "output_tokens_per_s": prediction.throughput,
-        "energy_j_per_output_token": outcome.energy_per_output_token,
-        "power_w": prediction.power,
-        "memory_total_bytes": prediction.memory.total_bytes,
-        "prefill_bound": prediction.bound["prefill"],
-        "decode_bound": prediction.bound["decode"],
-        "usd_per_million_output_tokens": prediction.cost["usd_per_million_output_tokens"],
-    }
+        empty = dict.fromkeys((*FIGURES, "prefill_bound", "decode_bound"))
+        return {**names, "fits": False, **empty, "memory_total_bytes": error.memory.total_bytes}
+    figures = {name: METRICS[name].of(prediction.outcome, prediction.prices) for name in FIGURES}
+    bounds = {f"{phase}_bound": bound for phase, bound in prediction.bound.items()}
+    return {**names, "fits": True, **figures, **bounds}

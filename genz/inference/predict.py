@@ -10,7 +10,8 @@ from genz import units
 from genz.errors import InvalidValueError
 from genz.inference import limits
 from genz.inference.evaluate import evaluate
-from genz.inference.prediction import Prediction, Prices
+from genz.inference.prediction import Prediction
+from genz.inference.prices import NO_PRICES, Prices, settle_prices
 from genz.inference.question import DEFAULT_ENGINE, DEFAULT_FIDELITY, Question, settle_question, use_case_of
 from genz.numerics import Number, is_symbolic
 from genz.specs.engine import Engine
@@ -125,7 +126,7 @@ def predict(
         gpu_memory_utilization=gpu_memory_utilization,
         treat_as=treat_as,
     )
-    prices = _prices(question.platform, price, energy_price, carbon_intensity)
+    prices = settle_prices(question.platform, price, energy_price, carbon_intensity)
     return answer(question, prices=prices, slo=case.slo if case else None)
 
 
@@ -135,7 +136,7 @@ def answer(question: Question, *, prices: Prices | None = None, slo: SLO | None 
     outcome = evaluate(question)
     _check_single({"platform": outcome.e2e, "memory": outcome.memory.fits})
     limits.check_fits(question, outcome.memory)
-    return Prediction(outcome, prices or Prices(), slo)
+    return Prediction(outcome, prices or NO_PRICES, slo)
 
 
 def _check_single(values: dict[str, Any]) -> None:
@@ -162,23 +163,3 @@ def largest_batch(
         return limits.largest_batch(question)
     goal = units.parse(tpot, units.TIME, field="tpot", needs_unit=isinstance(tpot, str))
     return limits.largest_batch_within(question, tpot=goal)
-
-
-def _prices(platform: Platform, device: Any, energy: Any, carbon: Any) -> Prices:
-    """Prices in SI; plain numbers are in the unit people quote: USD/h, USD/kWh, g/kWh."""
-
-    def read(value: Any, dimension: units.Dimension, unit: str, field: str) -> float | None:
-        if value is None:
-            return None
-        text = f"{value} {unit}" if isinstance(value, (int, float)) else value
-        parsed = units.parse(text, dimension, field=field)
-        if parsed < 0:
-            raise InvalidValueError(f"{field}: {value!r} is negative", field=field, value=value, allowed="0 or more")
-        return parsed
-
-    rent = read(device, units.PRICE_RATE, "USD/h", "price")
-    return Prices(
-        device=platform.chip.price.hourly if rent is None else rent,
-        energy=read(energy, units.ENERGY_PRICE, "USD/kWh", "energy_price"),
-        carbon=read(carbon, units.CARBON, "g/kWh", "carbon_intensity"),
-    )

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from genz.footprint import Memory, kv_bytes_per_token
 from genz.inference import limits
 from genz.inference.evaluate import Outcome
+from genz.inference.metrics import METRICS
 from genz.inference.phase import BOUNDS, PhaseCost
+from genz.inference.prices import NO_PRICES, Prices
 from genz.inference.question import Question
 from genz.inference.uncertainty import intervals
 from genz.numerics import Number
@@ -20,18 +22,6 @@ from genz.specs.workload import SLO
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SECONDS_PER_HOUR = 3600.0
-TOKENS_PER_PRICE = 1_000_000
-
-
-@dataclass(frozen=True)
-class Prices:
-    """What time, energy and carbon cost. `device` [USD/s] rents one device, `energy` is [USD/J], `carbon` [g/J]."""
-
-    device: float | None = None
-    energy: float | None = None
-    carbon: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +58,7 @@ class Prediction:
     """The answer to one question, in SI units. Printed, it is a page; `to_dict` and `to_json` have stable keys."""
 
     outcome: Outcome
-    prices: Prices = Prices()
+    prices: Prices = NO_PRICES
     slo: SLO | None = None
 
     @property
@@ -155,16 +145,8 @@ class Prediction:
     @cached_property
     def cost(self) -> dict[str, float | None]:
         """Cost and carbon of the deployment, where prices are known; None where they are not."""
-        prices, devices = self.prices, self.question.platform.devices
-        rent = None if prices.device is None else prices.device * devices * self.e2e
-        electricity = None if prices.energy is None else prices.energy * self.energy
-        known = [part for part in (rent, electricity) if part is not None]
-        per_million = TOKENS_PER_PRICE / self.outcome.output_tokens
-        return {
-            "usd_per_hour": sum(known) / self.e2e * SECONDS_PER_HOUR if known else None,
-            "usd_per_million_output_tokens": sum(known) * per_million if known else None,
-            "carbon_g_per_million_output_tokens": None if prices.carbon is None else prices.carbon * self.energy * per_million,
-        }
+        names = ("usd_per_hour", "usd_per_million_output_tokens", "carbon_g_per_million_output_tokens")
+        return {name: METRICS[name].of(self.outcome, self.prices) for name in names}
 
     @cached_property
     def largest_batch(self) -> int:

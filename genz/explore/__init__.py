@@ -1,0 +1,1 @@
+"""Design spaces: sweeps, plans, inverse design, closed forms and sensitivities."""
