@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-Number = float  # to the type checker; at run time also an ndarray or a SymPy expression
+from genz.dual import Dual
+
+Number = float  # to the type checker; at run time also an ndarray, a SymPy expression or a dual number
 Condition = Any  # bool, boolean ndarray or SymPy relational
 
 
@@ -28,7 +30,7 @@ def is_symbolic(*values: Any) -> bool:
 def _are_scalars(*values: Any) -> bool:
     # A loop, as this is the busiest line of a scalar prediction.
     for value in values:  # noqa: SIM110
-        if not isinstance(value, (int, float)):
+        if not isinstance(value, (int, float, Dual)):
             return False
     return True
 
@@ -47,10 +49,7 @@ def maximum(first: Number, *others: Number) -> Number:
         return max(first, *others)
     if is_symbolic(first, *others):
         return _sympy().Max(first, *others, evaluate=False)  # type: ignore[no-any-return]
-    result: Any = first
-    for other in others:
-        result = np.maximum(result, other)
-    return result  # type: ignore[no-any-return]
+    return _fold(np.maximum, np.greater_equal, (first, *others))
 
 
 def minimum(first: Number, *others: Number) -> Number:
@@ -63,10 +62,39 @@ def minimum(first: Number, *others: Number) -> Number:
         return min(first, *others)
     if is_symbolic(first, *others):
         return _sympy().Min(first, *others, evaluate=False)  # type: ignore[no-any-return]
-    result: Any = first
+    return _fold(np.minimum, np.less_equal, (first, *others))
+
+
+def _fold(choose: Any, precedes: Any, values: tuple[Number, ...]) -> Number:
+    """The largest or smallest of arrays, smaller ones first.
+
+    On an open mesh, where values vary along different axes, one of two often wins everywhere: then it is the answer as it
+    is, and what is computed from it need not be spread over the axes of the loser.
+    """
+    result, *others = values if len(values) == 2 else sorted(values, key=_size)
     for other in others:
-        result = np.minimum(result, other)
-    return result  # type: ignore[no-any-return]
+        if isinstance(result, np.ndarray) and isinstance(other, np.ndarray) and result.shape != other.shape:
+            winner = _everywhere(precedes, result, other)
+            if winner is not None:
+                result = winner
+                continue
+        result = choose(result, other)
+    return result
+
+
+def _size(value: Any) -> int:
+    return value.size if isinstance(value, np.ndarray) else 1
+
+
+def _everywhere(precedes: Any, one: Any, other: Any) -> Any:
+    """Which of two arrays wins over every element of the other; neither is told where the mesh of both is one of them."""
+    size = np.broadcast(one, other).size
+    if size in (one.size, other.size):
+        return None
+    extremes = (one.min(), one.max(), other.min(), other.max())
+    if precedes is np.greater_equal:
+        return one if extremes[0] >= extremes[3] else other if extremes[2] >= extremes[1] else None
+    return one if extremes[1] <= extremes[2] else other if extremes[3] <= extremes[0] else None
 
 
 def clip(value: Number, low: Number, high: Number) -> Number:
@@ -78,6 +106,8 @@ def ceil(value: Number) -> Number:
     """The smallest whole number that is not below `value`."""
     if isinstance(value, (int, float)):
         return math.ceil(value) if math.isfinite(value) else value
+    if isinstance(value, Dual):
+        return value.__ceil__()
     if is_symbolic(value):
         return _sympy().ceiling(value)
     return np.ceil(value)
@@ -87,6 +117,8 @@ def floor(value: Number) -> Number:
     """The largest whole number that is not above `value`."""
     if isinstance(value, (int, float)):
         return math.floor(value) if math.isfinite(value) else value
+    if isinstance(value, Dual):
+        return value.__floor__()
     if is_symbolic(value):
         return _sympy().floor(value)
     return np.floor(value)
@@ -121,6 +153,8 @@ def exp(value: Number) -> Number:
     """The exponential function."""
     if isinstance(value, (int, float)):
         return math.exp(value)
+    if isinstance(value, Dual):
+        return value.through(math.exp, math.exp)  # type: ignore[return-value]
     return _sympy().exp(value) if is_symbolic(value) else np.exp(value)
 
 
@@ -128,6 +162,8 @@ def log1p(value: Number) -> Number:
     """`log(1 + value)`, accurate for small values."""
     if isinstance(value, (int, float)):
         return math.log1p(value)
+    if isinstance(value, Dual):
+        return value.through(math.log1p, lambda v: 1 / (1 + v))  # type: ignore[return-value]
     return _sympy().log(1 + value) if is_symbolic(value) else np.log1p(value)
 
 
@@ -135,6 +171,8 @@ def expm1(value: Number) -> Number:
     """`exp(value) - 1`, accurate for small values."""
     if isinstance(value, (int, float)):
         return math.expm1(value)
+    if isinstance(value, Dual):
+        return value.through(math.expm1, math.exp)  # type: ignore[return-value]
     return _sympy().exp(value) - 1 if is_symbolic(value) else np.expm1(value)
 
 
@@ -142,17 +180,44 @@ def log2(value: Number) -> Number:
     """The logarithm to base 2."""
     if isinstance(value, (int, float)):
         return math.log2(value)
+    if isinstance(value, Dual):
+        return value.through(math.log2, lambda v: 1 / (v * math.log(2)))  # type: ignore[return-value]
     return _sympy().log(value, 2) if is_symbolic(value) else np.log2(value)
 
 
 def total(values: Sequence[Number]) -> Number:
-    """The sum of the values, each broadcast against the others."""
+    """The sum of the values, each broadcast against the others; arrays of one shape are added up before they are spread."""
     if not values:
         return 0.0
+    if len(values) > 2 and any(type(value) is np.ndarray for value in values):
+        values = _by_shape(values)
     result = values[0]
     for value in values[1:]:
         result = result + value
     return result
+
+
+def _by_shape(values: Sequence[Any]) -> list[Any]:
+    """Sums of the values of each shape, the smallest shape first."""
+    sums: dict[tuple[int, ...], Any] = {}
+    for value in values:
+        shape = np.shape(value)
+        sums[shape] = sums[shape] + value if shape in sums else value
+    return [sums[shape] for shape in sorted(sums, key=math.prod)]
+
+
+def lies_above(value: Number, other: Number) -> bool:
+    """Whether plain numbers or arrays are known to be no smaller than others, element by element: where in doubt, not.
+
+    For short cuts that change no result: a formula may drop a term that never counts.
+    """
+    if isinstance(value, (int, float)) and isinstance(other, (int, float)):
+        return value >= other
+    if not all(isinstance(each, (int, float, np.ndarray)) for each in (value, other)):
+        return False
+    if np.min(value) >= np.max(other):
+        return True
+    return np.max(value) >= np.max(other) and bool(np.all(np.asarray(value) >= other))
 
 
 def index_of_maximum(values: Sequence[Number]) -> Any:
@@ -160,9 +225,34 @@ def index_of_maximum(values: Sequence[Number]) -> Any:
 
     The first of equals wins. Symbols have no answer: it would be a comparison.
     """
+    (first, _), *others = largest(values)
+    if not others and not _are_scalars(*values):
+        return np.full(np.broadcast_shapes(*(np.shape(value) for value in values)), first, np.int8)
+    index: Any = first
+    for i, is_largest in others:
+        index = index + np.int8(i - first) * is_largest
+    return index
+
+
+def largest(values: Sequence[Number]) -> list[tuple[int, Any]]:
+    """Which values are the largest anywhere, and where: boolean arrays, and None for the first, which is it elsewhere.
+
+    The first of equals counts. Arrays that are known to be nowhere the largest are left out.
+    """
     if _are_scalars(*values):
-        return max(range(len(values)), key=values.__getitem__)
-    return np.argmax(np.stack(np.broadcast_arrays(*values)), axis=0)
+        return [(max(range(len(values)), key=values.__getitem__), None)]
+    found: list[tuple[int, Any]] = [(0, None)]
+    best = values[0]
+    for i, value in enumerate(values[1:], start=1):
+        if lies_above(best, value):
+            continue
+        is_above = value > best
+        if isinstance(is_above, np.ndarray) and is_above.all():
+            found = [(i, None)]
+        else:
+            found = [found[0], *((known, mask & ~is_above) for known, mask in found[1:]), (i, is_above)]
+        best = maximum(best, value)
+    return found
 
 
 def ascending(values: Sequence[Number]) -> list[Number]:

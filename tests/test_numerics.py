@@ -251,3 +251,49 @@ def test_implanted_tracer_reaches_a_figure() -> None:
     assert traced(changed.network[0].bandwidth) == 1e9
     assert platform.network[0].bandwidth == 450e9
     assert traced(implant(platform, "chip.memory.hbm.bandwidth", Tracer(2.0)).chip.memory["hbm"].bandwidth * 2) == 4.0
+
+
+# Open meshes: values that vary along different axes.
+
+
+@st.composite
+def open_meshes(draw: st.DrawFn) -> list[np.ndarray]:
+    """Arrays of a few shapes that broadcast against one another, often far apart so that one wins everywhere."""
+    shapes = st.sampled_from([(2, 1, 1), (1, 3, 1), (1, 1, 4), (2, 3, 1), (2, 1, 4), (2, 3, 4)])
+    count = draw(st.integers(2, 4))
+    offsets = draw(st.lists(st.sampled_from([0.0, 10.0, 100.0]), min_size=count, max_size=count))
+    seeds = draw(st.lists(st.integers(0, 99), min_size=count, max_size=count))
+    return [
+        offset + np.random.default_rng(seed).integers(0, 20, draw(shapes)).astype(float)
+        for offset, seed in zip(offsets, seeds, strict=True)
+    ]
+
+
+@given(open_meshes())
+def test_extremes_and_sums_on_an_open_mesh_are_those_of_the_full_one(values: list[np.ndarray]) -> None:
+    full = np.stack(np.broadcast_arrays(*values))
+    shape = full.shape[1:]
+    assert np.array_equal(np.broadcast_to(numerics.maximum(*values), shape), full.max(axis=0))
+    assert np.array_equal(np.broadcast_to(numerics.minimum(*values), shape), full.min(axis=0))
+    assert np.array_equal(np.broadcast_to(numerics.total(values), shape), full.sum(axis=0))
+    assert np.array_equal(np.broadcast_to(numerics.index_of_maximum(values), shape), full.argmax(axis=0))
+
+
+def test_what_wins_everywhere_is_not_spread_over_the_axes_of_the_loser() -> None:
+    rows, columns = np.array([[5.0], [6.0]]), np.array([[1.0, 2.0, 3.0]])
+    assert numerics.maximum(rows, columns) is rows
+    assert numerics.minimum(rows, columns) is columns
+    assert numerics.maximum(rows, columns + 4.5).shape == (2, 3)
+
+
+@given(open_meshes())
+def test_lies_above_is_never_wrong(values: list[np.ndarray]) -> None:
+    one, other = values[:2]
+    assert numerics.lies_above(one, other) == bool(np.all(one >= other))
+
+
+def test_lies_above_does_not_look_at_what_is_no_plain_number() -> None:
+    assert not numerics.lies_above(Tracer(2.0), 1.0)
+    assert not numerics.lies_above(sympy.Symbol("x", positive=True), -1.0)
+    assert numerics.lies_above(2.0, 2)
+    assert not numerics.lies_above(1.0, 2.0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from genz.graph.attention import attention_operators
 from genz.graph.context import Context
@@ -35,8 +38,9 @@ def build(
     context = Context(step, widths, engine, parallelism, routing)
     stage = stage or Stage(0, len(model.layers), is_first=True, is_last=True)
     operators: list[Operator] = [*_entry_operators(model, context)] if stage.is_first else []
+    built: Parts = {}
     for layer, count in model.groups_between(stage.start, stage.end):
-        operators += _layer_operators(layer, count, context)
+        operators += _layer_operators(layer, count, context, built)
     if stage.is_last:
         operators += _exit_operators(model, context)
     else:
@@ -68,42 +72,74 @@ def _norm_name(layer: Layer) -> str:
     return "layer_norm" if layer.norm_parameters > layer.hidden else "norm"
 
 
-def _layer_operators(layer: Layer, count: int, step_context: Context) -> Iterable[Operator]:
-    context = step_context.within(layer_label(layer), count)
-    if not context.engine.fuses("norm"):
-        # A norm that takes the residual addition along also reads and writes the residual.
-        passes = 2 if context.engine.fuses("residual") else 1
-        yield context.operator(
-            _norm_name(layer),
-            "elementwise",
-            elementwise(
-                context.elementwise_tokens * layer.hidden,
-                reads=passes,
-                writes=passes,
-                flops=NORM_FLOPS,
-                element_bytes=context.widths.base_bytes,
-            ),
-            times=layer.norms,
-        )
+# Operators of the parts of layers that are built already, and of how many layers: kinds often differ in one part only.
+Parts = dict[tuple[Any, ...], tuple[int, tuple[Operator, ...]]]
+
+
+def _layer_operators(layer: Layer, count: int, context: Context, built: Parts) -> Iterable[Operator]:
+    """The operators of `count` layers of a kind; parts that an earlier kind has too share their runs with it."""
+    parts: list[tuple[tuple[Any, ...], Callable[[Context], Iterable[Operator]]]] = [
+        (("norm", layer.norms, layer.norm_parameters, layer.hidden), partial(_norm_operators, layer)),
+        (("token_mixer", layer.token_mixer, layer.parallel), partial(_token_mixer_operators, layer)),
+        (("channel_mixer", layer.channel_mixer), partial(_channel_mixer_operators, layer)),
+        (("residual", layer.hidden, layer.parallel), partial(_residual_operators, layer)),
+    ]
+    label = layer_label(layer)
+    for key, build_part in parts:
+        if key in built:
+            layers, operators = built[key]
+            yield from (replace(each, layer=label, count=each.count // layers * count) for each in operators)
+        else:
+            built[key] = (count, tuple(build_part(context.within(label, count))))
+            yield from built[key][1]
+
+
+def _norm_operators(layer: Layer, context: Context) -> Iterable[Operator]:
+    if context.engine.fuses("norm"):
+        return
+    # A norm that takes the residual addition along also reads and writes the residual.
+    passes = 2 if context.engine.fuses("residual") else 1
+    yield context.operator(
+        _norm_name(layer),
+        "elementwise",
+        elementwise(
+            context.elementwise_tokens * layer.hidden,
+            reads=passes,
+            writes=passes,
+            flops=NORM_FLOPS,
+            element_bytes=context.widths.base_bytes,
+        ),
+        times=layer.norms,
+    )
+
+
+def _token_mixer_operators(layer: Layer, context: Context) -> Iterable[Operator]:
     if layer.token_mixer is not None:
         yield from attention_operators(layer.token_mixer, context, reduces=not layer.parallel)
+
+
+def _channel_mixer_operators(layer: Layer, context: Context) -> Iterable[Operator]:
     if isinstance(layer.channel_mixer, MixtureOfExperts):
         yield from mixture_operators(layer.channel_mixer, context)
     elif layer.channel_mixer is not None:
         yield from feed_forward_operators(layer.channel_mixer, context)
-    if not context.engine.fuses("residual"):
-        yield context.operator(
-            "residual",
-            "elementwise",
-            elementwise(
-                context.elementwise_tokens * layer.hidden,
-                reads=2,
-                writes=1,
-                flops=RESIDUAL_FLOPS,
-                element_bytes=context.widths.base_bytes,
-            ),
-            times=1 if layer.parallel else 2,
-        )
+
+
+def _residual_operators(layer: Layer, context: Context) -> Iterable[Operator]:
+    if context.engine.fuses("residual"):
+        return
+    yield context.operator(
+        "residual",
+        "elementwise",
+        elementwise(
+            context.elementwise_tokens * layer.hidden,
+            reads=2,
+            writes=1,
+            flops=RESIDUAL_FLOPS,
+            element_bytes=context.widths.base_bytes,
+        ),
+        times=1 if layer.parallel else 2,
+    )
 
 
 def _entry_operators(model: ModelSpec, step_context: Context) -> Iterable[Operator]:

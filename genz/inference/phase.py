@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from genz.energy import EnergyConstants, active_energy, collective_energy, dynamic_energy
 from genz.graph.step import Operator, Run, Step
-from genz.numerics import Number, index_of_maximum, is_symbolic, maximum, minimum, total, where
+from genz.numerics import Number, index_of_maximum, is_symbolic, largest, maximum, minimum, total
 from genz.timing.integrate import sum_of_maximum
 from genz.timing.kernels.selection import Selected
 from genz.timing.machine import Exchanged, Machine, Priced
@@ -50,14 +50,42 @@ class OperatorCost:
             self.constants,
         )
 
+    def lasting(self, device_time: Number) -> OperatorCost:
+        """The same work in another time [s]."""
+        return OperatorCost(
+            self.operator,
+            device_time,
+            self.gap_time,
+            self.busy,
+            self.matrix_flops,
+            self.memory_bytes,
+            self.energy,
+            self.calls,
+            self.constants,
+        )
+
+    @property
+    def claims(self) -> tuple[Number, Number, Number, Number]:
+        """Seconds for which compute, memory, network and host would each keep the operator busy alone."""
+        if self.operator.collective:
+            return 0.0, 0.0, total(self.busy), self.gap_time
+        return maximum(*self.busy[:2]), maximum(*self.busy[2:]), 0.0, self.gap_time
+
     @property
     def bound(self) -> Any:
         """Index into `BOUNDS` of what limits the operator; an array where the numbers are arrays."""
-        if self.operator.collective:
-            kinds: list[Number] = [0.0, 0.0, total(self.busy), self.gap_time]
-        else:
-            kinds = [maximum(*self.busy[:2]), maximum(*self.busy[2:]), 0.0, self.gap_time]
-        return index_of_maximum(kinds)
+        return index_of_maximum(self.claims)
+
+    def time_by_bound(self) -> tuple[Number, Number, Number, Number]:
+        """The operator's time, all of it in the place of what limits it."""
+        shares: list[Number] = [0.0, 0.0, 0.0, 0.0]
+        (first, _), *others = largest(self.claims)
+        rest = self.device_time
+        for index, is_largest in others:
+            shares[index] = self.device_time * is_largest
+            rest = rest - shares[index]
+        shares[first] = rest
+        return shares[COMPUTE], shares[MEMORY], shares[NETWORK], shares[HOST]
 
 
 @dataclass(frozen=True)
@@ -89,15 +117,14 @@ class PhaseCost:
 
     def time_by_bound(self) -> tuple[Number, Number, Number, Number]:
         """Seconds for which compute, memory, network and host are what the phase waits for."""
-        shares: list[Number] = [0.0, self.fetch_wait, 0.0, self.host_time]
-        for cost in self.operators:
-            bound = cost.bound
-            if isinstance(bound, int):
-                shares[bound] = shares[bound] + cost.device_time
-                continue
-            for index in range(len(BOUNDS)):
-                shares[index] = shares[index] + where(bound == index, cost.device_time, 0.0 * cost.device_time)
-        return shares[COMPUTE], shares[MEMORY], shares[NETWORK], shares[HOST]
+        of_operators = zip(*(cost.time_by_bound() for cost in self.operators), strict=True)
+        compute, memory, network, host = (list(parts) for parts in of_operators)
+        return total(compute), total([*memory, self.fetch_wait]), total(network), total([*host, self.host_time])
+
+    @property
+    def bound(self) -> Any:
+        """Index into `BOUNDS` of what the phase waits for longest; an array where the numbers are arrays."""
+        return index_of_maximum(self.time_by_bound())
 
 
 def phase_cost(
@@ -110,7 +137,7 @@ def phase_cost(
     dynamic energy / (power limit - idle power), as a chip at its limit slows down. At the roofline there is
     no throttling, and calibrated kernels were measured under it: there power is held at the limit instead.
     """
-    costs = _expose(tuple(_operator_cost(operator, machine, constants) for operator in operators))
+    costs = _expose(_operator_costs(operators, machine, constants))
     if machine.engine_constants is not None:
         costs = tuple(_as_engine_runs(cost, step, machine) for cost in costs)
     device_time = total([cost.device_time for cost in costs])
@@ -140,12 +167,15 @@ def _as_engine_runs(cost: OperatorCost, step: Step, machine: Machine) -> Operato
     A factor below one stands for kernels that were borrowed from a slower chip, or for a phase that hardly shows in whole
     requests.
     """
-    factor = machine.step_factor(step.phase, cost.operator.category)
+    operator = cost.operator
+    factor = machine.step_factor(step.phase, operator.category)
+    if factor == 1:
+        return cost
     time = cost.device_time * factor
-    if factor < 1 and cost.operator.collective is None:
+    if factor < 1 and operator.collective is None:
         compute = maximum(*cost.busy[:2]) * machine.compute_efficiency
         time = maximum(time, compute, maximum(*cost.busy[2:]) * machine.memory_efficiency)
-    return replace(cost, device_time=time)
+    return cost.lasting(time)
 
 
 def _expose(costs: tuple[OperatorCost, ...]) -> tuple[OperatorCost, ...]:
@@ -157,7 +187,7 @@ def _expose(costs: tuple[OperatorCost, ...]) -> tuple[OperatorCost, ...]:
         if operator.hides_behind is None:
             return cost
         longer = maximum(cost.device_time - by_name[operator.layer, operator.hides_behind], 0.0)
-        return replace(cost, device_time=longer)
+        return cost.lasting(longer)
 
     return tuple(exposed(cost) for cost in costs)
 
@@ -173,6 +203,20 @@ def _host_time(operators: Sequence[Operator], step: Step, machine: Machine, devi
         return between
     launches = step.repeats * sum(operator.count * operator.kernels for operator in operators) * host.launch
     return between + maximum(launches - device_time, 0.0)
+
+
+def _operator_costs(operators: Sequence[Operator], machine: Machine, constants: EnergyConstants) -> tuple[OperatorCost, ...]:
+    """The cost of each operator; those that kinds of layers have in common are priced once."""
+    known: dict[int, OperatorCost] = {}
+    costs = []
+    for operator in operators:
+        alike = known.get(id(operator.runs))
+        if alike is None:
+            cost = known[id(operator.runs)] = _operator_cost(operator, machine, constants)
+        else:
+            cost = replace(alike.times(operator.count / alike.operator.count), operator=operator)
+        costs.append(cost)
+    return tuple(costs)
 
 
 def _operator_cost(operator: Operator, machine: Machine, constants: EnergyConstants) -> OperatorCost:

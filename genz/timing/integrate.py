@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 
-from genz.numerics import Number, ascending, ceil, clip, is_symbolic, maximum, safe_divide, sum_over_steps, total
+from genz.numerics import Number, ascending, ceil, clip, is_symbolic, lies_above, maximum, safe_divide, sum_over_steps, total
 
 Piece = tuple[Number, tuple[Number, ...]]  # (steps, the lines at the middle of them)
 
@@ -24,7 +24,19 @@ def sum_of_maximum(first: Sequence[Number], last: Sequence[Number], length: Numb
     if is_symbolic(length, *first, *last):
         slopes = _slopes(first, last, length)
         return sum_over_steps(lambda t: maximum(*(a + slope * t for a, slope in zip(first, slopes, strict=True))), length)
+    first, last = _upper(first, last)
+    if len(first) == 1:
+        return length * ((first[0] + last[0]) / 2)
     return total([steps * maximum(*lines) for steps, lines in pieces(first, last, length)])
+
+
+def _upper(first: Sequence[Number], last: Sequence[Number]) -> tuple[list[Number], list[Number]]:
+    """The lines without those that another one lies above all the way: usually one is left, and no piece to cut."""
+    kept = list(range(len(first)))
+    for low in range(len(first)):
+        if any(high != low and lies_above(first[high], first[low]) and lies_above(last[high], last[low]) for high in kept):
+            kept.remove(low)
+    return [first[i] for i in kept], [last[i] for i in kept]
 
 
 def pieces(first: Sequence[Number], last: Sequence[Number], length: Number) -> list[Piece]:
