@@ -87,8 +87,18 @@ def disaggregate(
     check_count(prefill_copies, "prefill_copies", least=1)
     check_count(decode_copies, "decode_copies", least=1)
     _check_alike(prefill, decode)
-    sender, receiver = (_link(question, link) for question in (prefill, decode))
+    transfer = transfer_time(prefill, decode, link)
     before, after = evaluate(prefill), evaluate(decode)
+    exposed = exposed_transfer(prefill, transfer, before.ttft) if overlaps else transfer
+    return Disaggregated(before, after, prefill_copies, decode_copies, transfer, exposed)
+
+
+def transfer_time(prefill: Question, decode: Question, link: str = "scale_out") -> Number:
+    """Seconds in which the cache of a rank's prompts goes from one deployment to the other, device by device.
+
+    Raises `UnsupportedError` where a chip has no such link.
+    """
+    sender, receiver = (_link(question, link) for question in (prefill, decode))
     cached = prefill.requests_per_rank * request_cache_bytes(
         prefill.model, prefill.widths, _prompt_only(prefill), parallelism=prefill.parallelism
     )
@@ -96,9 +106,12 @@ def disaggregate(
         prefill.parallelism.devices // prefill.parallelism.data, decode.parallelism.devices // decode.parallelism.data
     )
     whole = cached * (prefill.parallelism.devices // prefill.parallelism.data) / streams
-    transfer = whole / minimum(sender.bandwidth, receiver.bandwidth) + maximum(sender.latency, receiver.latency)
-    exposed = maximum(transfer / len(prefill.model.layers), transfer - before.ttft) if overlaps else transfer
-    return Disaggregated(before, after, prefill_copies, decode_copies, transfer, exposed)
+    return whole / minimum(sender.bandwidth, receiver.bandwidth) + maximum(sender.latency, receiver.latency)
+
+
+def exposed_transfer(prefill: Question, transfer: Number, prefill_time: Number) -> Number:
+    """Seconds of a transfer that overlaps a prefill for which the first decode step waits [s]."""
+    return maximum(transfer / len(prefill.model.layers), transfer - prefill_time)
 
 
 def match_pools(prefill: Question, decode: Question, *, devices: int, **arguments: str | bool) -> Disaggregated:
