@@ -55,14 +55,20 @@ def chip_of(machine: Machine) -> Chip | None:
     """The chip of the catalog that this device is, none where no name and size agree.
 
     A device is a chip if the catalog knows it by its name, or if one of the chip's names is made of words of the device's
-    name, and cores and memory agree. A processor of which only some cores may be used is not the chip.
+    name, and cores and memory agree; of several the one with the most words in common. A processor of which only some cores
+    may be used is not the chip.
     """
     words = _words(machine.device_name)
-    for name in catalog.names("chip"):
-        chip = catalog.chip(name)
-        if any(_words(n) <= words for n in (name, *chip.aliases)) and _agrees(chip, machine):
-            return chip
-    return None
+    chips = [catalog.chip(name) for name in catalog.names("chip")]
+    in_common = {chip.name: _words_in_common(chip, words) for chip in chips if _agrees(chip, machine)}
+    name = max(in_common, key=in_common.__getitem__, default=None)
+    return catalog.chip(name) if name is not None and in_common[name] else None
+
+
+def _words_in_common(chip: Chip, words: set[str]) -> int:
+    """Words of the longest name of a chip that is made of these words alone; 0 where none is."""
+    names = (_words(name) for name in (chip.name, *chip.aliases))
+    return max((len(name) for name in names if name <= words), default=0)
 
 
 def _words(name: str) -> set[str]:
