@@ -1,0 +1,1 @@
+"""Inverse design: from a latency objective to the figures of the machine that meets it."""
