@@ -20,8 +20,10 @@ lint: $(VENV)/test.stamp
 types: $(VENV)/test.stamp
 	$(BIN)/mypy
 
-bench: $(VENV)/test.stamp ## speed of import, command and prediction, as ratios within one run
+bench: $(VENV)/test.stamp ## speed of import, command, prediction and sweeps, and other tools beside them
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/side_by_side.py
 
 accuracy: $(VENV)/test.stamp ## docs/accuracy.md anew: make accuracy MEASUREMENTS=folder
 	$(BIN)/python benchmarks/accuracy.py $(MEASUREMENTS)

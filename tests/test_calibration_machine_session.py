@@ -212,6 +212,7 @@ def test_the_chip_file_is_one_that_predictions_take(tmp_path: Path, monkeypatch:
         ("NVIDIA A100-SXM4-80GB", 81_920, 108, "a100-sxm-80gb"),
         ("NVIDIA A100-SXM4-40GB", 40_960, 108, "a100-sxm-40gb"),
         ("NVIDIA L40S", 46_068, 142, "l40s"),
+        ("NVIDIA H200 NVL", 143_771, 132, "h200-nvl"),  # and made of the words of an H200, too
         ("NVIDIA H200", 70_000, 66, None),  # a slice of one
         ("NVIDIA Something Else", 143_771, 132, None),
     ],

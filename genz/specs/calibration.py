@@ -72,6 +72,14 @@ class Cell(Frozen):
         """{name: value} of all constants."""
         return {name: constant.value for name, constant in self.constants.items()}
 
+    def may_hold(self, family: str) -> bool:
+        """Whether it is a cell of a family of kernels."""
+        return self.family == family
+
+    def of_family(self, family: str) -> tuple[Cell, ...]:
+        """This cell, if it is one of the family."""
+        return (self,) if self.family == family else ()
+
 
 class FitRecord(Frozen):
     """On what constants were fitted, when, and how to do it again."""

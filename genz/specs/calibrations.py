@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from genz.errors import UnknownNameError
 from genz.specs import catalog
-from genz.specs.calibration import Bands, Calibration
+from genz.specs.base import read_text
+from genz.specs.calibration import Bands, Calibration, Cell
 from genz.specs.catalog import SUFFIXES, remembered, roots
 
 FOLDER = "hardware_specs/calibration"
@@ -44,6 +46,32 @@ def calibrated_engines() -> dict[str, dict[str, Path]]:
 def calibration(path: Path) -> Calibration:
     """The calibration of a file."""
     return Calibration.from_file(path)
+
+
+@dataclass(frozen=True)
+class CalibrationFile:
+    """A calibration that is parsed only when it may hold cells of the family of kernels that is asked for."""
+
+    path: Path
+
+    def may_hold(self, family: str) -> bool:
+        """Whether the text names the family: otherwise only an escape could spell it."""
+        text = _text(self.path)
+        return family in text or "\\" in text
+
+    def of_family(self, family: str) -> tuple[Cell, ...]:
+        """Its cells of a family. Raises `SpecError` if the file has to be parsed and is not sound."""
+        return _cells_of(self.path, family) if self.may_hold(family) else ()
+
+
+@remembered
+def _cells_of(path: Path, family: str) -> tuple[Cell, ...]:
+    return tuple(cell for cell in calibration(path).cells if cell.family == family)
+
+
+@remembered
+def _text(path: Path) -> str:
+    return read_text(path)
 
 
 @remembered

@@ -15,16 +15,16 @@ The relation so found ("own", "version", "kernel", "sibling", "generation", "oth
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from typing import Any, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from genz.errors import GenZError
 from genz.numerics import Number, log2, maximum
 from genz.specs import catalog
 from genz.specs.calibration import Bands, Cell
-from genz.specs.calibrations import bands, calibrated_engines, calibration
+from genz.specs.calibrations import CalibrationFile, bands, calibrated_engines
 from genz.specs.hardware import Chip
 from genz.timing.kernels.constants import definitions
 
@@ -40,6 +40,8 @@ OTHER_ENGINE, OTHER_KERNEL, UNLIKE_KERNEL, OTHER_VERSION, LIKE_FORMAT, OTHER_FOR
 # Where no experiment tells how far off borrowed constants are: log of a factor of two and a half either way.
 UNKNOWN_BAND = (-0.92, 0.92)
 UNTRIED_VERSION = 2.0
+# A version's lead over an older one is less than this: it settles ties only.
+NEWEST = 1e-3
 # What an engine adds to its kernels hangs little on their number format.
 ENGINE, ENGINE_FORMAT = "engine", 0.5
 # Formats whose operands are multiplied in like widths.
@@ -114,6 +116,18 @@ class _Wanted(NamedTuple):
     only_engine: bool
 
 
+class Cells(Protocol):
+    """Calibrated cells of one engine."""
+
+    def may_hold(self, family: str) -> bool:
+        """Whether there can be one of a family of kernels, as far as that is told at once."""
+        ...
+
+    def of_family(self, family: str) -> Sequence[Cell]:
+        """Those of a family of kernels."""
+        ...
+
+
 _Kin = tuple[str, str, int, str, str]  # vendor, architecture, year, kind of chip, kind of memory ("hbm", "gddr")
 
 
@@ -124,47 +138,63 @@ def _kin(chip: Chip) -> _Kin:
 
 @dataclass(frozen=True, eq=False)
 class Library:
-    """Calibrated cells by chip: `entries(chip)` are (engine, cell) pairs; `bands` tell how far borrowed constants are off."""
+    """Calibrated cells by chip; `bands` tell how far borrowed constants are off.
+
+    `entries(chip)` are pairs of an engine and cells: one cell, or a file that is read when it may hold what is nearest.
+    """
 
     chips: tuple[str, ...]
-    entries: Callable[[str], Sequence[tuple[str, Cell]]]
+    entries: Callable[[str], Sequence[tuple[str, Cells]]]
     bands: Bands | None = None
 
     @lru_cache(maxsize=8192)  # noqa: B019 (there are few libraries, and each lives as long as the process)
     def nearest(self, name: str, kin: _Kin, family: str, wanted: _Wanted) -> Selected | None:
         """The nearest cell of a family for a chip of that name and kin."""
         best: _Candidate | None = None
-        for other, apart in self._by_distance(name, kin):
-            if best is not None and apart >= best.distance + 1:
+        for other, apart in self._by_distance(name, kin, family):
+            if best is not None and apart > best.distance + NEWEST:
                 break
-            for engine, cell in self.entries(other):
-                if cell.family != family or (wanted.only_engine and engine != wanted.engine):
+            # The engine's own cells first: they may spare the reading of the others.
+            for engine, cells in sorted(self.entries(other), key=lambda entry: entry[0] != wanted.engine):
+                is_another = wanted.engine not in ("", engine)
+                least = apart + (OTHER_ENGINE if is_another else 0.0)
+                if (wanted.only_engine and engine != wanted.engine) or (best is not None and least > best.distance + NEWEST):
                     continue
-                if family in _KERNELS_APART and wanted.kernel not in ("", cell.kernel):
-                    continue
-                found = _judge(cell, engine, other, apart, wanted)
-                if best is None or (found.distance, -found.cell.rows) < (best.distance, -best.cell.rows):
-                    best = found
+                for cell in cells.of_family(family):
+                    if family in _KERNELS_APART and wanted.kernel not in ("", cell.kernel):
+                        continue
+                    found = _judge(cell, engine, other, apart, wanted)
+                    if best is None or (found.distance, -found.cell.rows) < (best.distance, -best.cell.rows):
+                        best = found
+            if best is not None and best.distance + NEWEST < SIBLING:
+                break
         return None if best is None else _selected(best, self.bands)
 
-    def _by_distance(self, name: str, kin: _Kin) -> list[tuple[str, float]]:
+    def _by_distance(self, name: str, kin: _Kin, family: str) -> Iterator[tuple[str, float]]:
+        """Chips that may have cells of a family, the chip itself first; of others its file has to be read."""
+        able = self._able(family)
+        if name in able:
+            yield name, 0.0
         found = []
-        for other in self.chips:
+        for other in able:
             try:
-                found.append((other, 0.0 if other == name else _apart(kin, _kin(catalog.chip(other)))))
+                if other != name:
+                    found.append((other, _apart(kin, _kin(catalog.chip(other)))))
             except GenZError:  # a chip that its owner has since renamed
                 continue
-        return sorted(found, key=lambda entry: entry[1])
+        yield from sorted(found, key=lambda entry: entry[1])
+
+    @lru_cache(maxsize=256)  # noqa: B019 (as above)
+    def _able(self, family: str) -> tuple[str, ...]:
+        return tuple(chip for chip in self.chips if any(cells.may_hold(family) for _, cells in self.entries(chip)))
 
 
 @catalog.remembered
 def shipped() -> Library:
     """All calibrations that are found: the user's, and those that GenZ ships."""
 
-    @cache
-    def entries(chip: str) -> tuple[tuple[str, Cell], ...]:
-        files = calibrated_engines()[chip]
-        return tuple((engine, cell) for engine, path in files.items() for cell in calibration(path).cells)
+    def entries(chip: str) -> list[tuple[str, CalibrationFile]]:
+        return [(engine, CalibrationFile(path)) for engine, path in calibrated_engines()[chip].items()]
 
     return Library(tuple(calibrated_engines()), entries, bands())
 
@@ -233,7 +263,7 @@ def _weaker(one: str, other: str) -> str:
 def _newness(version: str) -> float:
     """A tie-break far below any distance: later versions first."""
     numbers = [min(int(part), 999) for part in re.findall(r"\d+", version)[:4]]
-    return 1e-3 * sum(number / 1000.0 ** (i + 1) for i, number in enumerate(numbers))
+    return NEWEST * sum(number / 1000.0 ** (i + 1) for i, number in enumerate(numbers))
 
 
 def _selected(found: _Candidate, known: Bands | None) -> Selected:
