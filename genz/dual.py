@@ -63,8 +63,8 @@ class Dual:
     def __rtruediv__(self, other: Any) -> Dual:
         return _quotient(*_parts(other), self.value, self.derivative)
 
-    def __floordiv__(self, other: Any) -> float:
-        return (self / other).__floor__()
+    def __floordiv__(self, other: Any) -> Any:
+        return math.floor(self / other)
 
     def __pow__(self, power: Any) -> Dual:
         if isinstance(power, Dual):
@@ -85,12 +85,12 @@ class Dual:
     def __abs__(self) -> Dual:
         return -self if self < 0 else self
 
-    def __ceil__(self) -> float:
+    def __ceil__(self) -> Any:
         """The smallest whole number that is not below it, on its side: above a whole value already the next one."""
         rounded = float(math.ceil(self.value)) if math.isfinite(self.value) else self.value
         return rounded + 1 if self.derivative > 0 and rounded == self.value else rounded
 
-    def __floor__(self) -> float:
+    def __floor__(self) -> Any:
         """The largest whole number that is not above it, on its side."""
         return -(-self).__ceil__()
 

@@ -107,7 +107,7 @@ def ceil(value: Number) -> Number:
     if isinstance(value, (int, float)):
         return math.ceil(value) if math.isfinite(value) else value
     if isinstance(value, Dual):
-        return value.__ceil__()
+        return math.ceil(value)
     if is_symbolic(value):
         return _sympy().ceiling(value)
     return np.ceil(value)
@@ -118,7 +118,7 @@ def floor(value: Number) -> Number:
     if isinstance(value, (int, float)):
         return math.floor(value) if math.isfinite(value) else value
     if isinstance(value, Dual):
-        return value.__floor__()
+        return math.floor(value)
     if is_symbolic(value):
         return _sympy().floor(value)
     return np.floor(value)
@@ -154,7 +154,7 @@ def exp(value: Number) -> Number:
     if isinstance(value, (int, float)):
         return math.exp(value)
     if isinstance(value, Dual):
-        return value.through(math.exp, math.exp)  # type: ignore[return-value]
+        return value.through(math.exp, math.exp)
     return _sympy().exp(value) if is_symbolic(value) else np.exp(value)
 
 
@@ -163,7 +163,7 @@ def log1p(value: Number) -> Number:
     if isinstance(value, (int, float)):
         return math.log1p(value)
     if isinstance(value, Dual):
-        return value.through(math.log1p, lambda v: 1 / (1 + v))  # type: ignore[return-value]
+        return value.through(math.log1p, lambda v: 1 / (1 + v))
     return _sympy().log(1 + value) if is_symbolic(value) else np.log1p(value)
 
 
@@ -172,7 +172,7 @@ def expm1(value: Number) -> Number:
     if isinstance(value, (int, float)):
         return math.expm1(value)
     if isinstance(value, Dual):
-        return value.through(math.expm1, math.exp)  # type: ignore[return-value]
+        return value.through(math.expm1, math.exp)
     return _sympy().exp(value) - 1 if is_symbolic(value) else np.expm1(value)
 
 
@@ -181,7 +181,7 @@ def log2(value: Number) -> Number:
     if isinstance(value, (int, float)):
         return math.log2(value)
     if isinstance(value, Dual):
-        return value.through(math.log2, lambda v: 1 / (v * math.log(2)))  # type: ignore[return-value]
+        return value.through(math.log2, lambda v: 1 / (v * math.log(2)))
     return _sympy().log(value, 2) if is_symbolic(value) else np.log2(value)
 
 
@@ -275,4 +275,12 @@ def sum_over_steps(value_at: Callable[[Number], Number], steps: Number) -> Numbe
     """The sum of `value_at(t)` for t from 0 to steps - 1, as a SymPy sum: for symbols only."""
     sympy = _sympy()
     index = sympy.Dummy("t", integer=True, nonnegative=True)
-    return sympy.Sum(value_at(index), (index, 0, steps - 1))  # type: ignore[no-any-return]
+    return unfolded_sum(value_at(index), index, 0, steps - 1)  # type: ignore[no-any-return]
+
+
+def unfolded_sum(body: Any, index: Any, first: Any, last: Any) -> Any:
+    """A SymPy sum of a body as it stands: SymPy would fold cases and maxima inside of it first, which takes seconds."""
+    sympy = _sympy()
+    made = sympy.Expr.__new__(sympy.Sum, sympy.sympify(body), sympy.Tuple(index, first, last))
+    made.is_commutative = True
+    return made

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from genz.dual import Dual, value_of
 from genz.errors import InvalidValueError, nearest, shown
 from genz.numerics import is_symbolic
 
@@ -73,7 +74,7 @@ def _checked(old: Any, value: Any, path: str, field: FieldInfo | None) -> Any:
         raise InvalidValueError(f"{path!r} is not a figure", field=path, value=value, allowed=allowed)
     if is_symbolic(value):
         return value
-    array = _numbers(value, path)
+    array = _numbers(value_of(value), path)
     for description, holds in _constraints(field):
         if not bool(np.all(holds(array))):
             raise InvalidValueError(
@@ -84,13 +85,15 @@ def _checked(old: Any, value: Any, path: str, field: FieldInfo | None) -> Any:
             )
     if array.ndim:
         return array
+    if isinstance(value, Dual):
+        return value
     return int(array) if _takes(int, field) else float(array)
 
 
 def _is_figure(old: Any, field: FieldInfo | None) -> bool:
     if old is None:
         return _takes(float, field) or _takes(int, field)
-    return not isinstance(old, bool) and (isinstance(old, (int, float, np.ndarray)) or is_symbolic(old))
+    return not isinstance(old, bool) and (isinstance(old, (int, float, np.ndarray, Dual)) or is_symbolic(old))
 
 
 def _numbers(value: Any, path: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -123,7 +126,7 @@ def _constraints(field: FieldInfo | None) -> list[tuple[str, Any]]:
     checks: list[tuple[str, Any]] = [("finite", np.isfinite)]
     if _takes(int, field):
         checks.append(("a whole number", lambda a: a % 1 == 0))
-    for constraint in _metadata(field):
+    for constraint in metadata_of(field):
         for name, symbol, compare in (("gt", ">", np.greater), ("ge", ">=", np.greater_equal), ("le", "<=", np.less_equal)):
             bound = getattr(constraint, name, None)
             if bound is not None:
@@ -131,7 +134,7 @@ def _constraints(field: FieldInfo | None) -> list[tuple[str, Any]]:
     return checks
 
 
-def _metadata(field: FieldInfo | None) -> list[Any]:
+def metadata_of(field: FieldInfo | None) -> list[Any]:
     """The constraints of a field, or of the figures that it maps names to, or may be."""
     if field is None:
         return []
