@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genz import plots
     from genz.errors import (
         DoesNotFitError,
         GenZError,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     )
     from genz.explore.closed_forms import Explanation, explain
     from genz.explore.pareto import pareto_front
-    from genz.explore.planning import Plan, plan
+    from genz.explore.planning import NoPlanError, Plan, plan
     from genz.explore.require import Requirement, require
     from genz.explore.sensitivity import Sensitivity, sensitivity
     from genz.explore.study import Study
@@ -59,7 +60,7 @@ _HOMES = {
     "genz.export": ("Launch", "launch_for"),
     "genz.explore.closed_forms": ("Explanation", "explain"),
     "genz.explore.pareto": ("pareto_front",),
-    "genz.explore.planning": ("Plan", "plan"),
+    "genz.explore.planning": ("NoPlanError", "Plan", "plan"),
     "genz.explore.require": ("Requirement", "require"),
     "genz.explore.sensitivity": ("Sensitivity", "sensitivity"),
     "genz.explore.study": ("Study",),
@@ -89,6 +90,7 @@ __all__ = [
     "GenZError",
     "InvalidValueError",
     "Launch",
+    "NoPlanError",
     "Outcome",
     "Parallelism",
     "Plan",
@@ -122,6 +124,7 @@ __all__ = [
     "pareto_front",
     "plan",
     "platform",
+    "plots",
     "precision",
     "predict",
     "require",
@@ -136,6 +139,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return import_module("genz.plots")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'genz' has no attribute {name!r}")

@@ -84,6 +84,10 @@ class UnsupportedError(GenZError):
     """The question is well formed, but it asks for something that GenZ or the hardware cannot do."""
 
 
+class OutputError(GenZError):
+    """A folder of results cannot be written, or holds something else."""
+
+
 class DoesNotFitError(GenZError):
     """The model and its cache do not fit in the memory of a device.
 

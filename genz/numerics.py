@@ -41,8 +41,11 @@ def _sympy() -> Any:
 
 def maximum(first: Number, *others: Number) -> Number:
     """The largest of the values, element by element."""
-    if len(others) == 1 and type(first) is float and type(others[0]) is float:  # the busiest line of scalar kernels
-        return max(first, others[0])
+    if len(others) == 1:  # the busiest lines of kernels
+        if type(first) is float and type(others[0]) is float:
+            return max(first, others[0])
+        if _match(first, others[0]):
+            return np.maximum(first, others[0])  # type: ignore[no-any-return]
     if not others:
         return first
     if _are_scalars(first, *others):
@@ -54,8 +57,11 @@ def maximum(first: Number, *others: Number) -> Number:
 
 def minimum(first: Number, *others: Number) -> Number:
     """The smallest of the values, element by element."""
-    if len(others) == 1 and type(first) is float and type(others[0]) is float:
-        return min(first, others[0])
+    if len(others) == 1:
+        if type(first) is float and type(others[0]) is float:
+            return min(first, others[0])
+        if _match(first, others[0]):
+            return np.minimum(first, others[0])  # type: ignore[no-any-return]
     if not others:
         return first
     if _are_scalars(first, *others):
@@ -63,6 +69,13 @@ def minimum(first: Number, *others: Number) -> Number:
     if is_symbolic(first, *others):
         return _sympy().Min(first, *others, evaluate=False)  # type: ignore[no-any-return]
     return _fold(np.minimum, np.less_equal, (first, *others))
+
+
+def _match(one: Any, other: Any) -> bool:
+    """Whether both are arrays of one shape, or one of them is an array and the other a plain number."""
+    if type(one) is np.ndarray:
+        return type(other) in (float, int) or (type(other) is np.ndarray and one.shape == other.shape)
+    return type(other) is np.ndarray and type(one) in (float, int)
 
 
 def _fold(choose: Any, precedes: Any, values: tuple[Number, ...]) -> Number:
@@ -189,7 +202,7 @@ def total(values: Sequence[Number]) -> Number:
     """The sum of the values, each broadcast against the others; arrays of one shape are added up before they are spread."""
     if not values:
         return 0.0
-    if len(values) > 2 and any(type(value) is np.ndarray for value in values):
+    if len(values) > 2 and any(isinstance(value, np.ndarray) for value in values):
         values = _by_shape(values)
     result = values[0]
     for value in values[1:]:

@@ -164,8 +164,11 @@ def _fetch_time(question: Question, step: Step) -> Number:
     return fetched / tier_of(question.platform, offload.tier).bandwidth
 
 
-def evaluate(question: Question) -> Outcome:
-    """Memory, prefill and decode of a question, by formulas alone: what does not fit is priced all the same."""
-    memory = memory_of(question)
+def evaluate(question: Question, memory: Memory | None = None) -> Outcome:
+    """Memory, prefill and decode of a question, by formulas alone: what does not fit is priced all the same.
+
+    `memory` is that of the question, where it is known already.
+    """
+    memory = memory or memory_of(question)
     prefill, decode = (cost_of(question, step, memory) for step in (prefill_step(question), decode_step(question)))
     return Outcome(question, memory, prefill, decode)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from genz.errors import InvalidValueError, shown, unknown_name
-from genz.numerics import Number, ceil_div, every, is_symbolic, minimum
+from genz.numerics import Number, ceil_div, is_symbolic, minimum
 from genz.operators.moe import exponent_of
 from genz.specs import catalog
 from genz.specs.engine import Engine
@@ -18,7 +18,7 @@ from genz.specs.model import ModelSpec
 from genz.specs.offload import HOST, NOTHING_OFFLOADED, Offload, tier_of
 from genz.specs.parallelism import FLAGS, Parallelism, fill
 from genz.specs.precision import DATA_TYPES, Precision, Widths, settle
-from genz.specs.workload import UseCase, Workload, check_count
+from genz.specs.workload import Rule, UseCase, Workload, check_count
 from genz.timing.machine import FIDELITIES, Fidelity
 from genz.timing.network import span
 
@@ -38,6 +38,7 @@ class Question:
     engine: Engine
     fidelity: Fidelity
     utilization: Number | None = None
+    max_model_len: int | None = None
     max_num_seqs: int | None = None
     use_case: str | None = None
     kv_cache_dtype: str | None = None
@@ -116,8 +117,7 @@ def settle_question(
     case = use_case_of(use_case)
     if fidelity not in FIDELITIES:
         raise unknown_name("fidelity", str(fidelity), FIDELITIES)
-    workload = _workload(case, input=input, output=output, batch=batch, beams=beams, cached=cached)
-    _check_lengths(model_spec, workload, max_model_len)
+    workload = settle_workload(case, input=input, output=output, batch=batch, beams=beams, cached=cached)
     parallelism = fill(
         devices=platform_spec.devices,
         tensor=_whole(tp, FLAGS["tensor"]),
@@ -143,15 +143,22 @@ def settle_question(
         widths=settle_widths(model_spec, platform_spec.chip, precision, kv_cache_dtype),
         engine=engine_spec,
         fidelity=fidelity,
-        utilization=_utilization(gpu_memory_utilization),
+        utilization=settle_utilization(gpu_memory_utilization),
+        max_model_len=None if max_model_len is None else _whole(max_model_len, "max_model_len"),
         max_num_seqs=None if max_num_seqs is None else _whole(max_num_seqs, "max_num_seqs"),
         use_case=case.name if case else None,
         kv_cache_dtype=kv_cache_dtype,
         routing=routing,
         offload=_offload(platform_spec, offload_weights, offload_cache, offload_tier),
     )
-    _check_concurrency(question)
+    for rule in rules(question):
+        rule.check()
     return question
+
+
+def rules(question: Question) -> tuple[Rule, ...]:
+    """What the requests of a question must meet, whose numbers may be arrays: the prompt, the lengths, the concurrency."""
+    return question.workload.prompt_rule, _length_rule(question), *_concurrency_rules(question)
 
 
 def use_case_of(use_case: str | UseCase | None) -> UseCase | None:
@@ -178,7 +185,7 @@ def _platform(platform: str | Platform | Chip) -> Platform:
     return catalog.platform_of(platform, 1) if isinstance(platform, Chip) else catalog.platform(platform)
 
 
-def _workload(
+def settle_workload(
     case: UseCase | None,
     *,
     input: Number | None,  # noqa: A002
@@ -187,7 +194,10 @@ def _workload(
     beams: Number | None,
     cached: Number,
 ) -> Workload:
-    """Lengths from the use case, unless they are given."""
+    """Lengths from the use case, unless they are given; every number is a count, but the `rules` are not checked.
+
+    Raises `InvalidValueError`.
+    """
     settled: dict[str, Any] = {
         "input_tokens": input if input is not None else case.input_tokens if case else None,
         "output_tokens": output if output is not None else case.output_tokens if case else None,
@@ -203,43 +213,49 @@ def _workload(
                 hint=f"give {flag}= (on the command line --{'isl' if flag == 'input' else 'osl'}), or a use case",
             )
     settled |= {"batch": batch, "cached_tokens": cached}
-    Workload(**settled).validate()
+    Workload(**settled).check_counts()
     return Workload(**{name: _plain(value) for name, value in settled.items()})
 
 
-def _check_lengths(model: ModelSpec, workload: Workload, max_model_len: int | None) -> None:
+def _length_rule(question: Question) -> Rule:
     """The model's own limit holds, unless `max_model_len` asks for more."""
-    limit = model.max_context
-    if max_model_len is not None:
-        limit = _whole(max_model_len, "max_model_len")
+    model, workload, told = question.model, question.workload, question.max_model_len
+    limit = model.max_context if told is None else told
     longest = workload.final_context
-    if not is_symbolic(longest) and not every(longest <= limit):
-        raise InvalidValueError(
+    return Rule(
+        longest <= limit,
+        "beyond the model's context" if told is None else "beyond max_model_len",
+        lambda: InvalidValueError(
             f"{workload.input_tokens} input and {workload.output_tokens} output tokens are more than "
-            f"{'max_model_len' if max_model_len is not None else model.name + ' was made for'}: {limit}",
+            f"{model.name + ' was made for' if told is None else 'max_model_len'}: {limit}",
             field="max_model_len",
             value=longest,
             allowed=f"at most {limit} tokens in all",
             hint=f"to go beyond, say so: max_model_len={np.max(longest)} (on the command line --max-model-len)",
-        )
+        ),
+    )
 
 
-def _check_concurrency(question: Question) -> None:
+def _concurrency_rules(question: Question) -> tuple[Rule, ...]:
     """Each replica is an engine of its own, which runs `max_num_seqs` sequences at once."""
     most, workload = question.max_num_seqs, question.workload
-    sequences = question.requests_per_rank * workload.beams
-    if most is None or is_symbolic(sequences) or every(sequences <= most):
-        return
+    if most is None:
+        return ()
     ranks = question.parallelism.data
     kind = "replicas" if question.parallelism.coupled_data == 1 else "data-parallel ranks"
     where = f" on each of {ranks} {kind}" if ranks > 1 else ""
-    raise InvalidValueError(
-        f"batch: {question.requests_per_rank} requests of {workload.beams} sequences{where} are more than "
-        f"max_num_seqs = {most}",
-        field="batch",
-        value=workload.batch,
-        allowed=f"at most {most} sequences at once",
+    rule = Rule(
+        question.requests_per_rank * workload.beams <= most,
+        "more sequences than max_num_seqs",
+        lambda: InvalidValueError(
+            f"batch: {question.requests_per_rank} requests of {workload.beams} sequences{where} are more than "
+            f"max_num_seqs = {most}",
+            field="batch",
+            value=workload.batch,
+            allowed=f"at most {most} sequences at once",
+        ),
     )
+    return (rule,)
 
 
 def _offload(platform: Platform, weights: Number, cache: Number, tier: str) -> Offload:
@@ -251,7 +267,8 @@ def _offload(platform: Platform, weights: Number, cache: Number, tier: str) -> O
     return offload
 
 
-def _utilization(utilization: Number | None) -> Number | None:
+def settle_utilization(utilization: Number | None) -> Number | None:
+    """A share of the device's memory as a plain float, or None. Raises `InvalidValueError` unless it is above 0 and up to 1."""
     if utilization is None or is_symbolic(utilization):
         return utilization
     if not isinstance(utilization, Real) or isinstance(utilization, bool) or not 0 < utilization <= 1:

@@ -36,6 +36,7 @@ _FOLDERS: dict[str, str] = {
     "model": "model_specs",
     "use_case": "workload_specs/use_cases",
     "precision": "workload_specs/precisions",
+    "study": "workload_specs/studies",
 }
 _COUNTED = re.compile(r"^\s*(\d+)\s*[x×*]\s*(\S.*?)\s*$", re.IGNORECASE)
 _MISCOUNTED = re.compile(r"^\s*(?:[-+]?[\d.,][\d.,e+-]*\s*[x×*]|[-+]?(?:nan|inf|infinity)\s*[x×*]\s)\s*\S", re.IGNORECASE)
@@ -152,6 +153,7 @@ _LISTING = {
     "model": "models",
     "use_case": "use-cases",
     "precision": "precisions",
+    "study": "sweep --list",
 }
 
 
@@ -171,10 +173,15 @@ def looks_like_path(name: str) -> bool:
     return name.endswith(SUFFIXES) or name.startswith((".", "/", "~")) or (os.sep in name and os.path.exists(name))  # noqa: PTH110
 
 
+def path_of(kind: str, name: str) -> Path:
+    """The file of a spec by name, alias or path. Raises `UnknownNameError` or `InvalidValueError`."""
+    _check_name(kind, name)
+    return _path(kind, name) if looks_like_path(name) else _find(kind, name)
+
+
 def load(kind: str, cls: type[S], name: str) -> S:
     """A spec by name, alias or path."""
-    _check_name(kind, name)
-    path = _path(kind, name) if looks_like_path(name) else _find(kind, name)
+    path = path_of(kind, name)
     spec: S = _load_file(cls, path, _stamp(path))
     return spec
 
@@ -226,18 +233,30 @@ def model(name: str, *, treat_as: str | None = None) -> ModelSpec:
 
     `treat_as` reads a configuration as another `model_type`.
     """
-    _check_name("model", name)
     if not (treat_as is None or isinstance(treat_as, str)):
         raise InvalidValueError(
             f"treat_as: {shown(treat_as)} is not a name", field="treat_as", value=treat_as, allowed="a model_type"
         )
-    path = _path("model", name)
-    if not looks_like_path(name) and not (_is_folder(path) and (path / CONFIG_NAME).is_file()):
-        path = _find("model", name)
+    path = _model_path(name)
     if path.suffix in (".yaml", ".yml"):
         return _model_from_file(path, treat_as, _stamp(path))
     folder = path if _is_folder(path) else path.parent
     return _model_from_file(path, treat_as, _stamp(path, folder, *(folder / beside for beside in READ_BESIDE)))
+
+
+def _model_path(name: str) -> Path:
+    _check_name("model", name)
+    path = _path("model", name)
+    if looks_like_path(name) or (_is_folder(path) and (path / CONFIG_NAME).is_file()):
+        return path
+    return _find("model", name)
+
+
+def configuration(name: str) -> dict[str, Any]:
+    """The keys of a model's `config.json`, by name, hub id or path. Raises `UnknownNameError` or `SpecError`."""
+    path = _model_path(name)
+    raw = read_mapping(path / CONFIG_NAME if _is_folder(path) else path)
+    return raw["config"] if path.suffix in (".yaml", ".yml") and isinstance(raw.get("config"), dict) else raw
 
 
 @lru_cache(maxsize=512)
@@ -317,12 +336,16 @@ def platform(name: str) -> Platform:
     if counted is None:
         if looks_like_path(name):
             return _platform_from_path(_path("platform", name))
-        if normalise(name) in files("platform") or normalise(name) in _aliases("platform"):
+        # Names come before aliases, for which every file has to be read.
+        key = normalise(name)
+        if key in files("platform") or (key not in files("chip") and key in _aliases("platform")):
             return _named_platform(_find("platform", name))
+        if key in files("chip"):
+            return platform_of(chip(name), 1)
         known = {*files("chip"), *_aliases("chip")}
-        if normalise(name) not in known and _MISCOUNTED.match(name):
+        if key not in known and _MISCOUNTED.match(name):
             raise _bad_count(name)
-        if normalise(name) not in known:
+        if key not in known:
             raise unknown_name(
                 "platform",
                 name,
@@ -379,7 +402,7 @@ def platform_of(spec: Chip, devices: int) -> Platform:
         )
     name = spec.name if devices == 1 else f"{devices}x {spec.name}"
     return Platform(
-        name=name, title=spec.title, chip=spec, devices=devices, network=network, technologies=_technologies(spec, network)
+        name=name, title=spec.title, chip=spec, devices=devices, network=network, technologies=technologies_of(spec, network)
     )
 
 
@@ -391,7 +414,8 @@ def even_shape(size: int, dimensions: int) -> tuple[int, ...]:
     return (side, *even_shape(size // side, dimensions - 1))
 
 
-def _technologies(spec: Chip, network: tuple[NetworkDimension, ...]) -> dict[str, Technology]:
+def technologies_of(spec: Chip, network: tuple[NetworkDimension, ...]) -> dict[str, Technology]:
+    """The technologies that a chip and a network name. Raises `UnknownNameError`."""
     wanted = {spec.process, *(level.technology for level in spec.memory.values()), *(d.technology for d in network)}
     return {name: technology(name) for name in sorted(w for w in wanted if w)}
 
@@ -415,4 +439,4 @@ def _named_platform(path: Path) -> Platform:
         built = Platform.model_validate({**plain, "chip": spec, "provenance": provenance}, context={"from_file": True})
     except ValidationError as error:
         raise spec_error(error, Platform, str(path)) from None
-    return built.model_copy(update={"technologies": {**base.technologies, **_technologies(spec, built.network)}})
+    return built.model_copy(update={"technologies": {**base.technologies, **technologies_of(spec, built.network)}})

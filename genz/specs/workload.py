@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from genz.errors import InvalidValueError, shown
-from genz.numerics import Number, every, is_symbolic
+from genz.numerics import Condition, Number, every, is_symbolic
 from genz.specs.base import Frozen, Spec
 from genz.specs.quantities import Count, PositiveDuration
 
@@ -30,6 +31,23 @@ class UseCase(Spec):
     output_tokens: Count
     beams: Count = 1
     slo: SLO = SLO()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a request must meet: where it does (a truth value, an array or a relation of symbols), and what it is if not.
+
+    `reason` says so in a few words that hold for every request; `error` names the numbers.
+    """
+
+    holds: Condition
+    reason: str
+    error: Callable[[], InvalidValueError]
+
+    def check(self) -> None:
+        """Raise the error unless every request meets the rule; symbols are taken at their word."""
+        if not is_symbolic(self.holds) and not every(self.holds):
+            raise self.error()
 
 
 @dataclass(frozen=True)
@@ -58,16 +76,28 @@ class Workload:
 
     def validate(self) -> None:
         """Raise `InvalidValueError` for a count that is not a whole number in its range."""
+        self.check_counts()
+        self.prompt_rule.check()
+
+    def check_counts(self) -> None:
+        """Raise `InvalidValueError` for a number that is no count, whatever the others are."""
         for name in ("input_tokens", "output_tokens", "batch", "beams"):
             check_count(getattr(self, name), name, least=1)
         check_count(self.cached_tokens, "cached_tokens", least=0)
-        if not is_symbolic(self.cached_tokens, self.input_tokens) and not every(self.cached_tokens < self.input_tokens):
-            raise InvalidValueError(
+
+    @property
+    def prompt_rule(self) -> Rule:
+        """At least one token of a prompt is not in the cache."""
+        return Rule(
+            self.cached_tokens < self.input_tokens,
+            "cached tokens leave no prompt token to process",
+            lambda: InvalidValueError(
                 f"cached_tokens: {self.cached_tokens} leaves no prompt token to process",
                 field="cached_tokens",
                 value=self.cached_tokens,
                 allowed=f"0 to {self.input_tokens - 1}: the last token must be processed",
-            )
+            ),
+        )
 
 
 MAX_COUNT = 10**12
