@@ -27,6 +27,8 @@ TARGETS: dict[str, int | None] = {"roofline": 1_000_000, "engine": None, "calibr
 MOST_MEMORY = 4 * 2**30
 WORKERS, SPEEDUP = 2, 1.7
 TENSOR = [1, 2, 4, 8]
+# Memory of a chip: so large that every row fits, as rows that do not are priced no further.
+ROOM = "8 TB"
 # Values of the two hardware axes, each; the workload axes take what is left of the rows, evenly.
 HARDWARE = 32
 
@@ -74,7 +76,8 @@ def line(result: dict[str, Any]) -> str:
     verdict = "" if target is None else f", target {target:,}: {'kept' if rate >= target else 'MISSED'}"
     held = "" if memory < MOST_MEMORY else ", MISSED"
     return (
-        f"{setting['model']:12s} {setting['fidelity']:10s} {setting['rows']:,} rows: {rate:,.0f}/s written{verdict}; "
+        f"{setting['model']:12s} {setting['fidelity']:10s} {setting['rows']:,} rows, {result['feasible_share']:.0%} feasible: "
+        f"{rate:,.0f}/s written{verdict}; "
         f"{result['evaluated_per_second']:,.0f}/s priced alone; peak memory {memory / 2**30:.2f} GiB{held}"
     )
 
@@ -107,7 +110,11 @@ def run(model: str, fidelity: str, rows: int, workers: int | None = None) -> dic
         "tp": TENSOR,
         "batch": {"from": 8, "to": 8 * side, "step": 8},
         "input": {"from": 64, "to": 64 * side, "step": 64},
-        "axes": {"chip.main_memory.bandwidth": {"times": hardware}, "chip.matrix_flops.*": {"times": hardware}},
+        "axes": {
+            "chip.main_memory.bandwidth": {"times": hardware},
+            "chip.matrix_flops.*": {"times": hardware},
+            "chip.main_memory.capacity": ROOM,
+        },
         "max_configurations": 10 * rows,
     }
     small = {**study, "batch": [8, 16], "input": [64, 128]}
@@ -117,8 +124,10 @@ def run(model: str, fidelity: str, rows: int, workers: int | None = None) -> dic
         start = time.process_time()
         written = genz.sweep(**study, out=Path(folder) / "out", scheduler=address)
         processor = time.process_time() - start
+        feasible = written.feasible() / written.rows
     configurations = written.rows
     return {
+        "feasible_share": feasible,
         "configurations_per_second": configurations / written.seconds,
         "configurations_per_processor_second": None if workers else configurations / processor,
         "evaluated_per_second": None if workers else evaluated(model, fidelity, study),

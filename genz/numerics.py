@@ -228,9 +228,15 @@ def lies_above(value: Number, other: Number) -> bool:
         return value >= other
     if not all(isinstance(each, (int, float, np.ndarray)) for each in (value, other)):
         return False
-    if np.min(value) >= np.max(other):
+    if _is_surely_below(other, value):
         return True
     return np.max(value) >= np.max(other) and bool(np.all(np.asarray(value) >= other))
+
+
+def _is_surely_below(value: Any, other: Any) -> bool:
+    """Whether plain numbers or arrays are nowhere above others, as their extremes tell: where in doubt, not."""
+    plain = isinstance(value, (int, float, np.ndarray)) and isinstance(other, (int, float, np.ndarray))
+    return plain and bool(np.max(value) <= np.min(other))
 
 
 def index_of_maximum(values: Sequence[Number]) -> Any:
@@ -257,14 +263,17 @@ def largest(values: Sequence[Number]) -> list[tuple[int, Any]]:
     found: list[tuple[int, Any]] = [(0, None)]
     best = values[0]
     for i, value in enumerate(values[1:], start=1):
-        if lies_above(best, value):
+        if _is_surely_below(value, best):
             continue
-        is_above = value > best
+        is_above: Any = value > best
+        if isinstance(is_above, np.ndarray) and not is_above.any():
+            continue
         if isinstance(is_above, np.ndarray) and is_above.all():
             found = [(i, None)]
         else:
             found = [found[0], *((known, mask & ~is_above) for known, mask in found[1:]), (i, is_above)]
-        best = maximum(best, value)
+        if i < len(values) - 1:
+            best = maximum(best, value)
     return found
 
 
