@@ -159,7 +159,8 @@ def test_other_values_of_other_symbols() -> None:
     assert found.evaluate(output=77, link_bandwidth=50e9)["tpot_s"] == pytest.approx(genz.evaluate(slower).tpot, rel=1e-9)
 
 
-def test_text_latex_and_json() -> None:
+def test_text_latex_and_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     found = explained("dense")
     page, latex = str(found), found.to_latex()
     assert "B·(163.8k·S^2 + 17.11G·S + 262.7M)" in page

@@ -45,7 +45,7 @@ def test_every_error_becomes_json(value: Any) -> None:
 
 def test_all_errors_have_one_base_and_tell_exit_codes() -> None:
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, BaseException)]
-    assert len(classes) == 7 and all(issubclass(c, GenZError) for c in classes)
+    assert len(classes) == 8 and all(issubclass(c, GenZError) for c in classes)
     assert issubclass(UnitError, InvalidValueError)
     assert {c.exit_code for c in classes if c is not DoesNotFitError} == {2}
     assert DoesNotFitError.exit_code == 3

@@ -52,7 +52,8 @@ def test_rates_and_ratios_are_those_of_points_that_both_answer(side_by_side):
     assert second["tpot_ratio"]["median"] == pytest.approx(1.5)
 
 
-def test_a_tool_that_cannot_be_installed_has_a_row_that_says_why(side_by_side, tmp_path):
+def test_a_tool_that_cannot_be_installed_has_a_row_that_says_why(side_by_side, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
     (tmp_path / "file").write_text("")
     tool = side_by_side.Tool("other", "other.py", requirement="other==1.0")
     found = side_by_side.python_of(tool, tmp_path / "file")

@@ -40,8 +40,8 @@ def explain(model: str, platform: str, *, symbols: tuple[str, ...], as_latex: bo
     """Print the closed forms behind a prediction of MODEL, at the roofline.
 
     \b
-    genz explain llama-3.1-70b --platform "8x h100-sxm" --tp 8 --isl 2048 --osl 256
-    genz explain llama-3.1-8b --platform h100-sxm --use-case chat --symbol context --latex
+    genz explain llama-3.1-70b --platform "8x h100" --tp 8 --isl 2048 --osl 256
+    genz explain llama-3.1-8b --platform h100 --use-case chat --symbol context
     """
     from genz.explore.closed_forms import USUAL_SYMBOLS
     from genz.explore.closed_forms import explain as run

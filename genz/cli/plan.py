@@ -94,7 +94,7 @@ def plan(
     \b
     genz plan llama-3.1-70b --use-case chat --slo-ttft 500ms --slo-tpot 30ms \\
               --rps 50 --platform h100-sxm --platform mi300x
-    genz plan qwen3-8b --isl 2000 --osl 200 --users 300 --platform l40s --max-devices 16
+    genz plan qwen3-8b --isl 2000 --osl 200 --users 300 --platform l40s
     """
     from genz.explore.planning import plan as run
     from genz.explore.planning.result import FRONTS

@@ -118,10 +118,11 @@ def require(
 
     \b
     genz require llama-3-70b --use-case chat --tp 8 -q fp8
-    genz require llama-3-70b --isl 2048 --osl 256 --ttft 500ms --tpot 30ms --given bandwidth=3.35TB/s
+    genz require llama-3-70b --isl 2048 --osl 256 --ttft 500ms --tpot 30ms \\
+                 --given bandwidth=3.35TB/s
     genz require llama-3-70b --use-case chat --tp 8 -q fp8 --yaml > chip.yaml
-    genz predict llama-3-70b --platform "8x ./chip.yaml" --tp 8 -q fp8 --use-case chat \\
-                 --engine ideal --fidelity roofline
+    genz predict llama-3-70b --platform "8x ./chip.yaml" --tp 8 -q fp8 \\
+                 --use-case chat --engine ideal --fidelity roofline
     genz require --paper --csv
     """
     from genz.explore.require import paper_table

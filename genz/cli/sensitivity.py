@@ -58,9 +58,9 @@ def sensitivity(
     Elasticities are exact: by how many per cent a metric grows for each per cent of the parameter.
 
     \b
-    genz sensitivity llama-3.1-70b --platform "8x h100-sxm" --tp 8 --isl 2048 --osl 256
+    genz sensitivity llama-3.1-70b --platform "8x h100" --tp 8 --use-case chat
     genz sensitivity llama-3.1-8b --platform h100-sxm --use-case chat \\
-                     --metric tpot_s --parameter chip.memory.hbm.bandwidth --by 20%
+                     --parameter chip.memory.hbm.bandwidth --by 20%
     """
     from genz.explore.sensitivity import sensitivity as run
 
