@@ -10,6 +10,8 @@ import click
 
 from genz.cli import echo_json
 from genz.cli.options import (
+    ENGINES,
+    PRECISIONS,
     CatalogName,
     WholeNumber,
     check_output,
@@ -41,24 +43,8 @@ from genz.units import format_si
     default=(1,),
     help="Give it several times.",
 )
-@click.option(
-    "--precision",
-    "--quantization",
-    "-q",
-    "precisions",
-    multiple=True,
-    default=("auto",),
-    type=CatalogName("precision", file=True),
-    help="Give it several times.",
-)
-@click.option(
-    "--engine",
-    "engines",
-    multiple=True,
-    default=("vllm",),
-    type=CatalogName("engine", file=True),
-    help="Give it several times.",
-)
+@PRECISIONS
+@ENGINES
 @parallelism_options
 @workload_options
 @limit_options

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from genz.cli import echo_json
-from genz.cli.options import CatalogName, WholeNumber, limit_options, parallelism_options, workload_options
+from genz.cli.options import deployment_options
 from genz.errors import InvalidValueError
 
 # Closed forms are of the roofline, and of no price.
@@ -15,18 +15,7 @@ _NOT_ASKED = ("fidelity", "price", "energy_price", "carbon_intensity")
 
 
 @click.command()
-@click.argument("model", type=CatalogName("model", file=True))
-@click.option(
-    "--platform", required=True, type=CatalogName("platform", "chip", file=True), help='Chips and their number: "8x h100-sxm".'
-)
-@click.option("--tp", "-tp", "--tensor-parallel-size", "tp", type=WholeNumber(), default=1, show_default=True)
-@click.option(
-    "--precision", "--quantization", "-q", default="auto", show_default=True, type=CatalogName("precision", file=True)
-)
-@click.option("--engine", default="vllm", show_default=True, type=CatalogName("engine", file=True), help="Serving engine.")
-@parallelism_options
-@workload_options
-@limit_options
+@deployment_options
 @click.option(
     "--symbol",
     "symbols",

@@ -66,6 +66,50 @@ class CatalogName(click.ParamType):  # type: ignore[type-arg]
         return found or ([CompletionItem(incomplete, type="file")] if self.file else [])
 
 
+MODEL = click.argument("model", type=CatalogName("model", file=True))
+PLATFORM = click.option(
+    "--platform", required=True, type=CatalogName("platform", "chip", file=True), help='Chips and their number: "8x h100-sxm".'
+)
+TENSOR_PARALLEL = click.option(
+    "--tp",
+    "-tp",
+    "--tensor-parallel-size",
+    "tp",
+    type=WholeNumber(),
+    default=1,
+    show_default=True,
+    help="Devices that share each matrix.",
+)
+PRECISION = click.option(
+    "--precision",
+    "--quantization",
+    "-q",
+    default="auto",
+    show_default=True,
+    type=CatalogName("precision", file=True),
+    help="fp8, int4, ...; auto: as the model's files say.",
+)
+ENGINE = click.option(
+    "--engine", default="vllm", show_default=True, type=CatalogName("engine", file=True), help="Serving engine."
+)
+PRECISIONS = click.option(
+    "--precision",
+    "--quantization",
+    "-q",
+    "precisions",
+    multiple=True,
+    default=("auto",),
+    type=CatalogName("precision", file=True),
+    help="Give it several times.",
+)
+ENGINES = click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    default=("vllm",),
+    type=CatalogName("engine", file=True),
+    help="Give it several times.",
+)
 _WORKLOAD = (
     click.option(
         "--use-case", type=CatalogName("use_case", file=True), help="Lengths, beams and objectives by name, such as 'chat'."
@@ -168,6 +212,11 @@ _PARALLELISM = (
         help="Load of the expert ranks: balanced, uniform, worst, or a power law such as power_law_1.2.",
     ),
 )
+
+
+def deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """One deployment of one model: platform, degrees, precision, engine, workload and limits."""
+    return _apply((MODEL, PLATFORM, TENSOR_PARALLEL, PRECISION, ENGINE, *_PARALLELISM, *_WORKLOAD, *_LIMITS), command)
 
 
 def parallelism_options(command: Callable[..., Any]) -> Callable[..., Any]:

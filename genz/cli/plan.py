@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from genz.cli import echo_json
-from genz.cli.options import CatalogName, Fraction, WholeNumber, check_output, output_options
+from genz.cli.options import ENGINES, PRECISIONS, CatalogName, Fraction, WholeNumber, check_output, output_options
 from genz.errors import InvalidValueError
 
 SLO = ("ttft", "tpot", "e2e")
@@ -38,24 +38,8 @@ SLO = ("ttft", "tpot", "e2e")
 @click.option("--max-watts", help="Mean power of the whole at most, such as 20kW; a number is in W.")
 @click.option("--max-devices-per-replica", type=WholeNumber(), help="Largest replica that is searched.  [default: 16]")
 @click.option("--max-num-seqs", type=WholeNumber(), help="Sequences that one engine runs at once.  [default: 1024]")
-@click.option(
-    "--precision",
-    "--quantization",
-    "-q",
-    "precisions",
-    multiple=True,
-    default=("auto",),
-    type=CatalogName("precision", file=True),
-    help="Give it several times.",
-)
-@click.option(
-    "--engine",
-    "engines",
-    multiple=True,
-    default=("vllm",),
-    type=CatalogName("engine", file=True),
-    help="Give it several times.",
-)
+@PRECISIONS
+@ENGINES
 @click.option("--fidelity", default="calibrated", show_default=True, help="roofline, engine or calibrated.")
 @click.option(
     "--objective",

@@ -10,15 +10,7 @@ import click
 
 from genz import units
 from genz.cli import echo_json
-from genz.cli.options import (
-    CatalogName,
-    WholeNumber,
-    check_output,
-    limit_options,
-    output_options,
-    parallelism_options,
-    workload_options,
-)
+from genz.cli.options import check_output, deployment_options, output_options
 from genz.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -26,33 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", type=CatalogName("model", file=True))
-@click.option(
-    "--platform", required=True, type=CatalogName("platform", "chip", file=True), help='Chips and their number: "8x h100-sxm".'
-)
-@click.option(
-    "--tp",
-    "-tp",
-    "--tensor-parallel-size",
-    "tp",
-    type=WholeNumber(),
-    default=1,
-    show_default=True,
-    help="Devices that share each matrix.",
-)
-@click.option(
-    "--precision",
-    "--quantization",
-    "-q",
-    default="auto",
-    show_default=True,
-    type=CatalogName("precision", file=True),
-    help="fp8, int4, ...; auto: as the model's files say.",
-)
-@click.option("--engine", default="vllm", show_default=True, type=CatalogName("engine", file=True), help="Serving engine.")
-@parallelism_options
-@workload_options
-@limit_options
+@deployment_options
 @click.option("--tpot", help="Say the largest batch whose TPOT is at most this, such as 30ms.")
 @click.option("--operators", is_flag=True, help="Show every operator.")
 @click.option("--export", "export_to", metavar="ENGINE", help="Show how to launch it on vllm, sglang or tensorrt-llm.")

@@ -9,21 +9,20 @@ import click
 
 from genz import units
 from genz.cli import echo_json
-from genz.cli.options import CatalogName, WholeNumber, check_output, output_options, parallelism_options
+from genz.cli.options import (
+    PRECISION,
+    TENSOR_PARALLEL,
+    CatalogName,
+    WholeNumber,
+    check_output,
+    output_options,
+    parallelism_options,
+)
 from genz.errors import InvalidValueError
 
 _MACHINE = (
     click.option("--devices", type=WholeNumber(), help="How many share the work.  [default: as many as the degrees ask for]"),
-    click.option(
-        "--tp",
-        "-tp",
-        "--tensor-parallel-size",
-        "tp",
-        type=WholeNumber(),
-        default=1,
-        show_default=True,
-        help="Devices that share each matrix.",
-    ),
+    TENSOR_PARALLEL,
     click.option(
         "--like",
         type=CatalogName("chip", file=True),
@@ -64,15 +63,7 @@ _REQUEST = (
     click.option("--tpot", help="Longest time per output token, such as 30ms.  [default: the use case's]"),
 )
 _SERVING = (
-    click.option(
-        "--precision",
-        "--quantization",
-        "-q",
-        default="auto",
-        show_default=True,
-        type=CatalogName("precision", file=True),
-        help="fp8, int4, ...; auto: as the model's files say.",
-    ),
+    PRECISION,
     click.option("--kv-cache-dtype", help="Data type of the KV cache, such as fp8."),
     click.option("--engine", default="ideal", show_default=True, type=CatalogName("engine", file=True), help="Serving engine."),
     click.option("--fidelity", default="roofline", show_default=True, help="roofline, engine, or calibrated (needs --like)."),

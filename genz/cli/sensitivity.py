@@ -8,31 +8,12 @@ from typing import Any
 import click
 
 from genz.cli import echo_json
-from genz.cli.options import (
-    CatalogName,
-    WholeNumber,
-    check_output,
-    limit_options,
-    output_options,
-    parallelism_options,
-    workload_options,
-)
+from genz.cli.options import check_output, deployment_options, output_options
 from genz.errors import InvalidValueError
 
 
 @click.command()
-@click.argument("model", type=CatalogName("model", file=True))
-@click.option(
-    "--platform", required=True, type=CatalogName("platform", "chip", file=True), help='Chips and their number: "8x h100-sxm".'
-)
-@click.option("--tp", "-tp", "--tensor-parallel-size", "tp", type=WholeNumber(), default=1, show_default=True)
-@click.option(
-    "--precision", "--quantization", "-q", default="auto", show_default=True, type=CatalogName("precision", file=True)
-)
-@click.option("--engine", default="vllm", show_default=True, type=CatalogName("engine", file=True), help="Serving engine.")
-@parallelism_options
-@workload_options
-@limit_options
+@deployment_options
 @click.option("--metric", "metrics", multiple=True, help="Such as tpot_s; give it several times.  [default: the usual ones]")
 @click.option(
     "--parameter",

@@ -7,27 +7,15 @@ from typing import Any
 import click
 
 from genz.cli import echo_json
-from genz.cli.options import CatalogName, WholeNumber, limit_options, parallelism_options, workload_options
+from genz.cli.options import ENGINE, MODEL, PRECISION, CatalogName, WholeNumber, deployment_options
 from genz.units import format_si
 
 PRICES = ("price", "energy_price", "carbon_intensity")
-_MODEL = click.argument("model", type=CatalogName("model", file=True))
-_PRECISION = click.option(
-    "--precision", "--quantization", "-q", default="auto", show_default=True, type=CatalogName("precision", file=True)
-)
-_ENGINE = click.option("--engine", default="vllm", show_default=True, type=CatalogName("engine", file=True))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.command()
-@_MODEL
-@click.option("--platform", required=True, type=CatalogName("platform", "chip", file=True), help='Such as "8x h100-sxm".')
-@click.option("--tp", "-tp", "--tensor-parallel-size", "tp", type=WholeNumber(), default=1, show_default=True)
-@_PRECISION
-@_ENGINE
-@parallelism_options
-@workload_options
-@limit_options
+@deployment_options
 @click.option("--draft-model", type=CatalogName("model", file=True), help="A smaller model of the same vocabulary.")
 @click.option("--method", default="model", show_default=True, help="model; mtp: the model's own head; ngram: a look-up.")
 @click.option("--num-speculative-tokens", "tokens", type=WholeNumber(), required=True, help="Tokens drafted a round.")
@@ -67,7 +55,7 @@ def speculate(model: str, platform: str, *, draft_model: str | None, as_json: bo
 
 
 @click.command()
-@_MODEL
+@MODEL
 @click.option("--prefill-platform", required=True, type=CatalogName("platform", "chip", file=True), help="Of one prefill copy.")
 @click.option("--decode-platform", required=True, type=CatalogName("platform", "chip", file=True), help="Of one decode copy.")
 @click.option("--prefill-tp", type=WholeNumber(), default=1, show_default=True)
@@ -79,8 +67,8 @@ def speculate(model: str, platform: str, *, draft_model: str | None, as_json: bo
 @click.option("--devices", type=WholeNumber(), required=True, help="Devices of both pools together; their split is chosen.")
 @click.option("--link", default="scale_out", show_default=True, help="The chips' link that the cache is sent over.")
 @click.option("--fidelity", default="calibrated", show_default=True)
-@_PRECISION
-@_ENGINE
+@PRECISION
+@ENGINE
 @_JSON
 def disaggregate(model: str, *, devices: int, link: str, as_json: bool, **asked: Any) -> None:
     """Price MODEL with prefill and decode in pools of their own, split as suits the load best.
