@@ -149,9 +149,15 @@ def cluster(workers: int | None) -> Iterator[str | None]:
     if not workers:
         yield None
         return
+    import dask
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local:
+    from genz.explore.distributed import ALLOCATOR, ENVIRONMENT
+
+    with (
+        dask.config.set({ENVIRONMENT: {**dask.config.get(ENVIRONMENT), **ALLOCATOR}}),
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
+    ):
         yield local.scheduler_address
 
 
