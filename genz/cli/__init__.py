@@ -33,6 +33,7 @@ COMMANDS = {
     "precisions": ("genz.cli.listings", "precisions", "List the precisions."),
     "use-cases": ("genz.cli.listings", "use_cases", "List the use cases with their lengths and objectives."),
     "show": ("genz.cli.show", "show", "Show one model, chip, engine, precision or use case, with its sources."),
+    "estimates": ("genz.cli.estimates", "estimates", "List the figures that are estimates, or recalled."),
     "completion": ("genz.cli.completion", "completion", "Print the script that completes commands in your shell."),
 }
 

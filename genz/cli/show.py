@@ -103,11 +103,11 @@ def _spec_page(spec: Spec) -> str:
     provenance = _provenance(spec)
     citations = list(dict.fromkeys(origin.source for origin in provenance.values()))
     rows = []
-    for path, value in _leaves(spec):
+    for path, value in leaves(spec):
         origin = provenance.get(path)
         estimate = "estimate" if origin and origin.estimate else ""
         remark = ": ".join(part for part in (estimate, origin.note if origin else "") if part)
-        rows.append((path, _figure(path, value), f"[{citations.index(origin.source) + 1}]" if origin else "", remark))
+        rows.append((path, figure_text(path, value), f"[{citations.index(origin.source) + 1}]" if origin else "", remark))
     about = f"{spec.name}: {spec.title}"
     if spec.aliases:
         about += f"\nalso: {', '.join(spec.aliases)}"
@@ -129,7 +129,7 @@ def _provenance(spec: Spec) -> dict[str, Provenance]:
     return {**spec.provenance, **{f"chip.{path}": origin for path, origin in spec.chip.provenance.items()}}
 
 
-def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted path, value) of each field that was given, apart from what the heading and the citations show."""
     if isinstance(node, BaseModel):
         given = (name for name in type(node).model_fields if name in node.model_fields_set and name not in HEADING)
@@ -143,10 +143,11 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield path, node
         return
     for name, value in items:
-        yield from _leaves(value, f"{path}.{name}" if path else name)
+        yield from leaves(value, f"{path}.{name}" if path else name)
 
 
-def _figure(path: str, value: Any) -> str:
+def figure_text(path: str, value: Any) -> str:
+    """A figure in the unit that its path tells."""
     parts = path.split(".")
     if isinstance(value, bool):
         return "yes" if value else "no"
