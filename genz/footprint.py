@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from genz.numerics import Number, ceil_div, minimum, where
+from genz.specs.channel_mixers import ChannelMixer, MixtureOfExperts
 from genz.specs.engine import Engine
-from genz.specs.layers import LatentAttention, Linear, MixtureOfExperts, TokenMixer
-from genz.specs.layers import ceil_div as whole_ceil_div
+from genz.specs.layers import Layer
+from genz.specs.linear import Linear
+from genz.specs.linear import ceil_div as whole_ceil_div
 from genz.specs.model import ModelSpec
 from genz.specs.offload import Offload
 from genz.specs.parallelism import Parallelism, Stage, distinct_stages, whole_model
 from genz.specs.precision import Widths
+from genz.specs.token_mixers import TokenMixer
 from genz.specs.workload import Workload
 
 # Residual stream, its norm, and the widest pair of operands of a layer are alive at once.
 LIVE_HIDDEN_COPIES = 3
 BUFFERED_LAYERS = 2  # of what is offloaded: the layer in use and the one that is fetched
-LOGIT_BYTES = 4  # engines sample from fp32 logits
+LOGIT_BYTES = FP32_BYTES = 4  # engines sample from fp32 logits
 
 
 @dataclass(frozen=True)
@@ -33,17 +37,18 @@ class Memory:
     reserve_bytes: Number
     capacity_bytes: Number
     budget_bytes: Number
+    state_bytes: Number = 0.0
+
+    @property
+    def persistent_bytes(self) -> Number:
+        """What outlives a step: weights, cache and states [B]."""
+        return self.weights_bytes + self.kv_cache_bytes + self.state_bytes
 
     @property
     def total_bytes(self) -> Number:
         """The sum of all terms [B]."""
         return (
-            self.weights_bytes
-            + self.kv_cache_bytes
-            + self.activations_bytes
-            + self.logits_bytes
-            + self.communication_bytes
-            + self.reserve_bytes
+            self.persistent_bytes + self.activations_bytes + self.logits_bytes + self.communication_bytes + self.reserve_bytes
         )
 
     @property
@@ -70,16 +75,33 @@ def weight_bytes(model: ModelSpec, widths: Widths, parallelism: Parallelism, sta
     is split, and a head tied to the token table is held once (twice where a pipeline has them at both its ends).
     """
     stage = stage or whole_model(model)
+    total, seen = _embedding_bytes(model, widths, parallelism.tensor, stage), set[str]()
+    if stage.is_first:
+        total += sum(_layers_bytes(encoder.all_layers, widths, parallelism, seen) for encoder in model.encoders)
+    return total + _layers_bytes(model.groups_between(stage.start, stage.end), widths, parallelism, seen)
+
+
+def _layers_bytes(groups: Iterable[tuple[Layer, int]], widths: Widths, parallelism: Parallelism, seen: set[str]) -> Number:
+    """Bytes of layers on one device; what several of them share is held once (`seen` names it)."""
     total: Number = 0.0
-    for layer, count in model.groups_between(stage.start, stage.end):
-        held: Number = layer.norms * layer.norm_parameters * widths.base_bytes
-        for part in layer.parts:
-            held += part.vectors * widths.base_bytes + _matrix_bytes(part.linears, widths, parallelism.tensor)
-            if isinstance(part, MixtureOfExperts):
-                experts = whole_ceil_div(part.experts + parallelism.redundant_experts, parallelism.expert)
-                held += experts * _matrix_bytes(part.expert.linears, widths, parallelism.expert_tensor, expert=True)
-        total += count * held
-    return total + _embedding_bytes(model, widths, parallelism.tensor, stage)
+    for layer, count in groups:
+        total += count * sum(_part_bytes(part, widths, parallelism) for part in layer.own_parts)
+        times = count
+        if layer.shared is not None:
+            times = 0 if layer.shared in seen else 1
+            seen.add(layer.shared)
+            total += times * sum(_part_bytes(part, widths, parallelism) for part in layer.parts if part not in layer.further)
+        total += times * layer.norms * layer.norm_parameters * widths.base_bytes
+    return total
+
+
+def _part_bytes(part: TokenMixer | ChannelMixer, widths: Widths, parallelism: Parallelism) -> Number:
+    """Bytes of a part of a layer on one device."""
+    held = part.vectors * widths.base_bytes + _matrix_bytes(part.linears, widths, parallelism.tensor)
+    if isinstance(part, MixtureOfExperts):
+        experts = whole_ceil_div(part.experts + parallelism.redundant_experts, parallelism.expert)
+        held += experts * _matrix_bytes(part.expert.linears, widths, parallelism.expert_tensor, expert=True)
+    return held
 
 
 def _matrix_bytes(linears: tuple[Linear, ...], widths: Widths, ranks: int, *, expert: bool = False) -> Number:
@@ -102,17 +124,10 @@ def _embedding_bytes(model: ModelSpec, widths: Widths, ranks: int, stage: Stage)
         others += sum(linear.parameters for linear in embedding.projections[:1])
     if stage.is_last:
         shares_table = embedding.tied and stage.is_first
-        tables += 0 if shares_table else local_elements(embedding.head, ranks)
+        tables += 0 if shares_table or embedding.headless else local_elements(embedding.head, ranks)
         others += embedding.final_norm_parameters + (embedding.vocabulary if embedding.head_bias else 0)
         others += sum(linear.parameters for linear in embedding.projections[1:])
     return tables * widths.embedding_bytes + others * widths.base_bytes
-
-
-def cache_elements_per_token(mixer: TokenMixer, ranks: int = 1) -> int:
-    """Elements that one layer caches for one token on one rank: keys and values of each KV head, or the latent."""
-    if isinstance(mixer, LatentAttention):
-        return mixer.latent_width
-    return whole_ceil_div(mixer.kv_heads, ranks) * 2 * mixer.head_dim
 
 
 def kv_bytes_per_token(model: ModelSpec, widths: Widths) -> Number:
@@ -120,21 +135,20 @@ def kv_bytes_per_token(model: ModelSpec, widths: Widths) -> Number:
 
     Where every layer has a window, the bytes a token takes in all of them while it is in sight.
     """
-    unbounded = [(m, n) for m, n in _mixers(model) if m.window is None and m.chunk is None]
-    counted = unbounded or _mixers(model)
-    return sum(cache_elements_per_token(m) * n for m, n in counted) * widths.kv_cache_bytes
+    growing = [(m, n) for m, n in _mixers(model) if m.reach is None and m.source is None and m.cache_heads]
+    bounded = [(m, n) for m, n in _mixers(model) if m.source is None]
+    return sum(m.cached_width() * n for m, n in growing or bounded) * widths.kv_cache_bytes
 
 
 def _mixers(model: ModelSpec, stage: Stage | None = None) -> list[tuple[TokenMixer, int]]:
     stage = stage or whole_model(model)
     groups = model.groups_between(stage.start, stage.end)
-    return [(layer.token_mixer, count) for layer, count in groups if layer.token_mixer is not None]
+    return [(mixer, count) for layer, count in groups for mixer in layer.token_mixers]
 
 
 def cached_tokens(mixer: TokenMixer, tokens: Number) -> Number:
     """Tokens that a layer keeps of a sequence of `tokens`: all, or what its window or chunk can still see."""
-    limit = mixer.window or mixer.chunk
-    return tokens if limit is None else minimum(tokens, limit)
+    return tokens if mixer.reach is None else minimum(tokens, mixer.reach)
 
 
 def request_cache_bytes(
@@ -155,12 +169,26 @@ def request_cache_bytes(
     shares = parallelism.context * parallelism.decode_context
     total: Number = 0.0
     for mixer, count in _mixers(model, stage):
-        own = cached_tokens(mixer, workload.output_tokens)
-        limit = mixer.window or mixer.chunk
-        prompt = workload.input_tokens if limit is None else minimum(workload.input_tokens, limit - own)
+        if not mixer.cache_heads:
+            continue
+        own = 0 if mixer.source is not None else cached_tokens(mixer, workload.output_tokens)
+        prompt = workload.source_tokens if mixer.source is not None else workload.input_tokens
+        prompt = prompt if mixer.reach is None else minimum(prompt, mixer.reach - own)
         blocks = ceil_div((prompt + own) / shares, block_size) + (workload.beams - 1) * ceil_div(own / shares, block_size)
-        total += count * blocks * block_size * cache_elements_per_token(mixer, parallelism.tensor)
+        total += count * blocks * block_size * mixer.cached_width(parallelism.tensor)
     return total * widths.kv_cache_bytes
+
+
+def request_state_bytes(
+    model: ModelSpec, widths: Widths, workload: Workload, *, parallelism: Parallelism | None = None, stage: Stage | None = None
+) -> Number:
+    """State of the recurrent layers of one request on one device, of each of its beams [B]: no matter how long it is."""
+    ranks = (parallelism or Parallelism()).tensor
+    total: Number = 0.0
+    for mixer, count in _mixers(model, stage):
+        for buffer in mixer.state(ranks):
+            total += count * buffer.elements * (FP32_BYTES if buffer.in_fp32 else widths.base_bytes)
+    return total * workload.beams
 
 
 def footprint(
@@ -205,6 +233,7 @@ def footprint(
             * request_cache_bytes(
                 model, widths, workload, parallelism=parallelism, block_size=engine.memory.block_size, stage=stage
             ),
+            state_bytes=requests * request_state_bytes(model, widths, workload, parallelism=parallelism, stage=stage),
             logits_bytes=sampled * vocabulary * (LOGIT_BYTES + widths.base_bytes),
             **shared_terms,
         )

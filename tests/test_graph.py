@@ -30,8 +30,8 @@ from genz.graph.builder import build, matrix_flops
 from genz.graph.step import Group, Operator, Step
 from genz.operators.visibility import sight
 from genz.specs import catalog
-from genz.specs.layers import LatentAttention
 from genz.specs.parallelism import Parallelism
+from genz.specs.token_mixers import LatentAttention
 
 COMPLETE = [model_type for model_type in MODEL_TYPES if model_type not in INCOMPLETE_DEFAULTS]
 KINDS = ("attention", "expansion", "experts", "router", "head", "linear")

@@ -12,9 +12,10 @@ from typing import Literal
 
 from genz.errors import UnsupportedError
 from genz.numerics import Number
-from genz.specs.layers import LatentAttention, TokenMixer, ceil_div
+from genz.specs.linear import ceil_div
 from genz.specs.model import ModelSpec
 from genz.specs.parallelism import Stage
+from genz.specs.token_mixers import LatentAttention, TokenMixer
 
 # Kinds of layers whose numbers differ by less than this factor are padded to the larger number, not cut to the smaller
 # (1.25 in vLLM of 2025).

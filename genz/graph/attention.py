@@ -13,15 +13,19 @@ from genz.operators.demand import Demand
 from genz.operators.elementwise import NORM_FLOPS, ROPE_FLOPS, elementwise
 from genz.operators.gemm import gemm
 from genz.operators.shapes import AttentionShape
-from genz.operators.visibility import Sight, stretches
-from genz.specs.layers import Attention, LatentAttention, TokenMixer, ceil_div
+from genz.operators.visibility import Sight, Stretch, stretches
+from genz.specs.linear import ceil_div
+from genz.specs.token_mixers import Attention, LatentAttention
 
 GroupDemand = Callable[[Sight, Group], Demand]
 UNFUSED_ATTENTION_KERNELS = 3
 
 
-def attention_operators(mixer: TokenMixer, context: Context, *, reduces: bool) -> Iterable[Operator]:
-    """All operators of a token mixer; `reduces`: it ends with a sum over tensor-parallel ranks of its own."""
+AnyAttention = Attention | LatentAttention
+
+
+def attention_operators(mixer: AnyAttention, context: Context, *, reduces: bool) -> Iterable[Operator]:
+    """All operators of attention; `reduces`: it ends with a sum over tensor-parallel ranks of its own."""
     if isinstance(mixer, LatentAttention):
         yield from _latent(mixer, context)
     else:
@@ -34,7 +38,10 @@ def attention_operators(mixer: TokenMixer, context: Context, *, reduces: bool) -
 def _grouped_query(mixer: Attention, context: Context) -> Iterable[Operator]:
     heads = ceil_div(mixer.heads, context.tensor_parallel)
     kv_heads = ceil_div(mixer.kv_heads, context.tensor_parallel)
-    yield from context.linears(mixer.linears[:3], context.tokens, fuse=context.engine.fuses("qkv"))
+    if mixer.source is None:
+        yield from context.linears(mixer.linears[:3], context.tokens, fuse=context.engine.fuses("qkv"))
+    else:
+        yield from _cross_projections(mixer, context)
     rotated = (heads + kv_heads) * mixer.head_dim
     yield from _rope_and_norms(mixer, context, elements_per_token=rotated, normalised=mixer.normalises_queries)
     width = mixer.head_dim
@@ -42,6 +49,15 @@ def _grouped_query(mixer: Attention, context: Context) -> Iterable[Operator]:
         yield from _core(
             "attention", mixer, part, heads=heads, key_dim=width, value_dim=width, cached_width=2 * kv_heads * width
         )
+
+
+def _cross_projections(mixer: Attention, context: Context) -> Iterable[Operator]:
+    """Queries of every new token, and in prefill the keys and values of what an encoder made: they are kept for the rest."""
+    query, *key_value = mixer.linears[:3]
+    yield context.linear(query, context.tokens)
+    if context.step.phase == "prefill":
+        tokens = total([group.sequences * group.source_tokens for group in context.step.groups])
+        yield from context.linears(tuple(key_value), tokens, fuse=context.engine.fuses("qkv"))
 
 
 def _latent(mixer: LatentAttention, context: Context) -> Iterable[Operator]:
@@ -118,7 +134,7 @@ def _expanded(mixer: LatentAttention, context: Context, heads: int) -> Iterable[
 
 def _core(
     name: str,
-    mixer: TokenMixer,
+    mixer: AnyAttention,
     context: Context,
     *,
     heads: int,
@@ -171,7 +187,7 @@ def _core(
     )
 
 
-def _cache_append(mixer: TokenMixer, context: Context, cached_width: int) -> Operator:
+def _cache_append(mixer: AnyAttention, context: Context, cached_width: int) -> Operator:
     """The copy of all keys and values into tensors that hold the new tokens too: each is read and written."""
 
     def copied(sight: Sight, group: Group) -> Demand:
@@ -181,7 +197,7 @@ def _cache_append(mixer: TokenMixer, context: Context, cached_width: int) -> Ope
 
 
 def _attention_shape(
-    mixer: TokenMixer,
+    mixer: AnyAttention,
     context: Context,
     sight: Sight,
     group: Group,
@@ -217,12 +233,13 @@ def _attention_shape(
         matrix_type=widths.base,
         format="fp8" if widths.kv_cache == "fp8" else widths.kernel_format(quantised=False),
         window=mixer.window,
+        causal=mixer.causal and mixer.source is None,
         latent=latent,
         phase=context.step.phase,
     )
 
 
-def _over_groups(name: str, mixer: TokenMixer, context: Context, demand: GroupDemand) -> Operator:
+def _over_groups(name: str, mixer: AnyAttention, context: Context, demand: GroupDemand) -> Operator:
     """An operator that is done group by group, with its demand over the repeats of the step."""
     runs = tuple(
         Run(
@@ -232,26 +249,35 @@ def _over_groups(name: str, mixer: TokenMixer, context: Context, demand: GroupDe
             stretch.weight,
         )
         for group in context.step.groups
-        for stretch in stretches(
-            group.context,
-            group.new_tokens,
-            context.step.repeats,
-            window=mixer.window,
-            chunk=mixer.chunk,
-            shared=_shared_context(mixer, group, context),
-            advance=group.advance,
-        )
+        for stretch in _stretches(mixer, group, context)
     )
     return Operator(name, context.layer, "attention", context.count, runs)
 
 
-def _shared_context(mixer: TokenMixer, group: Group, context: Context) -> float:
+def _stretches(mixer: AnyAttention, group: Group, context: Context) -> tuple[Stretch, ...]:
+    """What a group's queries see over a step's repeats: the cache as it grows, or an encoder's output, which does not."""
+    if mixer.source is not None:
+        still = Sight(group.new_tokens * group.source_tokens, group.source_tokens)
+        return (Stretch(still, still, context.step.repeats),)
+    return stretches(
+        group.context,
+        group.new_tokens,
+        context.step.repeats,
+        window=mixer.window,
+        chunk=mixer.chunk,
+        shared=_shared_context(mixer, group, context),
+        advance=group.advance,
+        causal=mixer.causal,
+    )
+
+
+def _shared_context(mixer: AnyAttention, group: Group, context: Context) -> float:
     """Context tokens whose cache beams share and read once: where the engine can, and in full attention."""
     is_shared = context.engine.shared_prefix_attention and mixer.window is None and mixer.chunk is None
     return group.shared_context if is_shared else 0
 
 
-def _rope_and_norms(mixer: TokenMixer, context: Context, *, elements_per_token: int, normalised: bool) -> Iterable[Operator]:
+def _rope_and_norms(mixer: AnyAttention, context: Context, *, elements_per_token: int, normalised: bool) -> Iterable[Operator]:
     elements = context.tokens * elements_per_token
     element_bytes = context.widths.base_bytes
     if normalised and not context.engine.fuses("norm"):

@@ -9,15 +9,18 @@ from typing import Any
 
 from genz.graph.attention import attention_operators
 from genz.graph.context import Context
-from genz.graph.feed_forward import feed_forward_operators, mixture_operators
+from genz.graph.feed_forward import feed_forward_operators, matrices_operators, mixture_operators
+from genz.graph.state_space import state_space_operators
 from genz.graph.step import Operator, Step
 from genz.operators.elementwise import NORM_FLOPS, RESIDUAL_FLOPS, SAMPLING_FLOPS, elementwise, gather
 from genz.operators.gemm import gemm
+from genz.specs.channel_mixers import Matrices, MixtureOfExperts
 from genz.specs.engine import Engine
-from genz.specs.layers import Attention, LatentAttention, Layer, MixtureOfExperts
+from genz.specs.layers import Encoder, Layer
 from genz.specs.model import ModelSpec
 from genz.specs.parallelism import Parallelism, Stage
 from genz.specs.precision import Widths
+from genz.specs.token_mixers import LatentAttention, StateSpace, TokenMixer
 
 
 def build(
@@ -48,6 +51,24 @@ def build(
     return tuple(operators)
 
 
+def build_encoder(
+    encoder: Encoder,
+    step: Step,
+    *,
+    parallelism: Parallelism,
+    widths: Widths,
+    engine: Engine,
+) -> tuple[Operator, ...]:
+    """The operators of one pass through an encoder: the way in, its layers, and the way out over its merged tokens."""
+    context = Context(step, widths, engine, parallelism)
+    operators = [context.within(encoder.name, 1).linear(linear, context.tokens) for linear in encoder.entry]
+    built: Parts = {}
+    for layer, count in encoder.layer_groups:
+        operators += _layer_operators(layer, count, context, built)
+    end = context.within(encoder.name, 1)
+    return (*operators, *(end.linear(linear, context.tokens / encoder.merge) for linear in encoder.exit))
+
+
 def _hand_over(model: ModelSpec, step_context: Context) -> Operator:
     """The hidden states of every token go to the next stage; tensor ranks send a share each."""
     context = step_context.within("pipeline", 1)
@@ -57,14 +78,23 @@ def _hand_over(model: ModelSpec, step_context: Context) -> Operator:
 
 def layer_label(layer: Layer) -> str:
     """A short name of a kind of layer, such as "window 1024 + dense"."""
-    mixer = layer.token_mixer
-    names = []
-    if isinstance(mixer, (Attention, LatentAttention)):
-        limits = f"window {mixer.window}" if mixer.window else f"chunk {mixer.chunk}" if mixer.chunk else "full"
-        names.append("latent" if isinstance(mixer, LatentAttention) else limits)
+    names = [_mixer_label(mixer) for mixer in layer.token_mixers]
     if layer.channel_mixer is not None:
-        names.append("experts" if isinstance(layer.channel_mixer, MixtureOfExperts) else "dense")
-    return " + ".join(names)
+        kinds = {MixtureOfExperts: "experts", Matrices: "matrices"}
+        names.append(kinds.get(type(layer.channel_mixer), "dense"))
+    return " + ".join(names) or "matrices"
+
+
+def _mixer_label(mixer: TokenMixer) -> str:
+    if isinstance(mixer, StateSpace):
+        return "convolution" if mixer.scan == "none" else "state"
+    if isinstance(mixer, LatentAttention):
+        return "latent"
+    if mixer.source is not None:
+        return "cross"
+    if not mixer.causal:
+        return "both ways"
+    return f"window {mixer.window}" if mixer.window else f"chunk {mixer.chunk}" if mixer.chunk else "full"
 
 
 def _norm_name(layer: Layer) -> str:
@@ -80,9 +110,10 @@ def _layer_operators(layer: Layer, count: int, context: Context, built: Parts) -
     """The operators of `count` layers of a kind; parts that an earlier kind has too share their runs with it."""
     parts: list[tuple[tuple[Any, ...], Callable[[Context], Iterable[Operator]]]] = [
         (("norm", layer.norms, layer.norm_parameters, layer.hidden), partial(_norm_operators, layer)),
-        (("token_mixer", layer.token_mixer, layer.parallel), partial(_token_mixer_operators, layer)),
+        *((("token_mixer", m, layer.parallel), partial(_token_mixer_operators, m, layer)) for m in layer.token_mixers),
+        *((("matrices", matrices), partial(matrices_operators, matrices)) for matrices in layer.further),
         (("channel_mixer", layer.channel_mixer), partial(_channel_mixer_operators, layer)),
-        (("residual", layer.hidden, layer.parallel), partial(_residual_operators, layer)),
+        (("residual", layer.hidden, layer.parallel, len(layer.token_mixers)), partial(_residual_operators, layer)),
     ]
     label = layer_label(layer)
     for key, build_part in parts:
@@ -113,14 +144,18 @@ def _norm_operators(layer: Layer, context: Context) -> Iterable[Operator]:
     )
 
 
-def _token_mixer_operators(layer: Layer, context: Context) -> Iterable[Operator]:
-    if layer.token_mixer is not None:
-        yield from attention_operators(layer.token_mixer, context, reduces=not layer.parallel)
+def _token_mixer_operators(mixer: TokenMixer, layer: Layer, context: Context) -> Iterable[Operator]:
+    if isinstance(mixer, StateSpace):
+        yield from state_space_operators(mixer, context, reduces=not layer.parallel)
+    else:
+        yield from attention_operators(mixer, context, reduces=not layer.parallel)
 
 
 def _channel_mixer_operators(layer: Layer, context: Context) -> Iterable[Operator]:
     if isinstance(layer.channel_mixer, MixtureOfExperts):
         yield from mixture_operators(layer.channel_mixer, context)
+    elif isinstance(layer.channel_mixer, Matrices):
+        yield from matrices_operators(layer.channel_mixer, context)
     elif layer.channel_mixer is not None:
         yield from feed_forward_operators(layer.channel_mixer, context)
 
@@ -174,6 +209,8 @@ def _exit_operators(model: ModelSpec, step_context: Context) -> Iterable[Operato
         )
     for projection in embedding.projections[1:]:
         yield context.linear(projection, context.tokens)
+    if embedding.headless:
+        return
     inputs, outputs = embedding.head.local(context.tensor_parallel)
     yield context.operator(
         "lm_head_gemm",

@@ -11,7 +11,7 @@ from genz.operators.demand import Demand
 from genz.operators.gemm import gemm
 from genz.operators.visibility import Sight
 from genz.specs.engine import Engine
-from genz.specs.layers import Linear
+from genz.specs.linear import Linear
 from genz.specs.parallelism import Parallelism
 from genz.specs.precision import Widths
 

@@ -12,7 +12,7 @@ from genz.operators.elementwise import ACTIVATION_FLOPS, elementwise
 from genz.operators.exchange import Routing, TokenExchange
 from genz.operators.moe import expert_gemm, rank_load, touched_experts
 from genz.operators.shapes import ExpertsPart, ExpertsShape
-from genz.specs.layers import FeedForward, MixtureOfExperts
+from genz.specs.channel_mixers import FeedForward, Matrices, MixtureOfExperts
 from genz.specs.parallelism import local_experts
 
 
@@ -24,6 +24,14 @@ def feed_forward_operators(mixer: FeedForward, context: Context, *, reduces: boo
     yield context.linear(down, context.tokens)
     if reduces:
         yield from context.sum_over_ranks("feed_forward", mixer.hidden)
+
+
+def matrices_operators(mixer: Matrices, context: Context) -> Iterable[Operator]:
+    """The GEMMs of matrices that stand by themselves, and the sum over ranks where the last one is split by its inputs."""
+    for linear in mixer.linears:
+        yield context.linear(linear, context.tokens)
+    if mixer.reduces:
+        yield from context.sum_over_ranks("matrices", mixer.hidden)
 
 
 def _activation(mixer: FeedForward, context: Context, *, rows: Number, name: str, ranks: int) -> Iterable[Operator]:

@@ -132,7 +132,7 @@ def predict(
 
 def answer(question: Question, *, prices: Prices | None = None, slo: SLO | None = None) -> Prediction:
     """Evaluate a settled question. Raises `DoesNotFitError` where the memory is exceeded."""
-    _check_single(vars(question.workload) | {"gpu_memory_utilization": question.utilization})
+    _check_single(question.workload.figures | {"gpu_memory_utilization": question.utilization})
     outcome = evaluate(question)
     _check_single({"platform": outcome.e2e, "memory": outcome.memory.fits})
     limits.check_fits(question, outcome.memory)

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from genz.numerics import Number, ceil_div, minimum
 
 ACTIVATION_BYTES, STATE_BYTES = 2.0, 4.0
+# For each element of the state and each token of a recurrence: decay, input and output, each a multiplication and an addition,
+# and the exponential of the decay. Source: Gu and Dao, Mamba, arXiv:2312.00752, algorithm 2 and equation 2.
+RECURRENCE_FLOPS = 7
 
 
 @dataclass(frozen=True, slots=True)

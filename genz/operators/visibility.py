@@ -31,15 +31,25 @@ class Stretch:
 
 
 def sight(
-    context: Number, new_tokens: Number, *, window: int | None = None, chunk: int | None = None, shared: Number = 0
+    context: Number,
+    new_tokens: Number,
+    *,
+    window: int | None = None,
+    chunk: int | None = None,
+    shared: Number = 0,
+    causal: bool = True,
 ) -> Sight:
     """What `new_tokens` queries see on top of `context` cached tokens.
 
     Full attention: pairs = n c + n (n + 1) / 2, keys = c + n. Window w: with m = clip(w - c, 0, n) queries
     below the window, pairs = m c + m (m + 1) / 2 + (n - m) w, keys = min(c + n, w + n - 1). Chunk C:
     pairs = P(c + n) - P(c), with P the pairs of a prompt of that length; keys from the first chunk on.
-    `shared` tokens of the context belong to a prompt that other beams share (full attention only).
+    `shared` tokens of the context belong to a prompt that other beams share (full attention only). Attention that is not
+    causal sees all keys from every query, or those of its window, which lies around it: pairs = n min(c + n, w).
     """
+    if not causal:
+        seen = context + new_tokens if window is None else minimum(context + new_tokens, window)
+        return Sight(new_tokens * seen, context + new_tokens)
     if chunk is not None:
         pairs = _chunked_pairs(context + new_tokens, chunk) - _chunked_pairs(context, chunk)
         return Sight(pairs, context + new_tokens - floor(context / chunk) * chunk)
@@ -66,6 +76,7 @@ def stretches(
     chunk: int | None = None,
     shared: Number = 0,
     advance: Number | None = None,
+    causal: bool = True,
 ) -> tuple[Stretch, ...]:
     """The sight of `steps` successive steps of `new_tokens`, cut where its growth changes.
 
@@ -79,7 +90,7 @@ def stretches(
     growth = new_tokens if advance is None else advance
 
     def see(step: Number) -> Sight:
-        return sight(context + step * growth, new_tokens, window=window, chunk=chunk, shared=shared)
+        return sight(context + step * growth, new_tokens, window=window, chunk=chunk, shared=shared, causal=causal)
 
     if isinstance(advance, int) and advance == 0:
         still = see(0)

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from genz.specs.layers import Embedding, Layer, MixtureOfExperts
+from genz.specs.channel_mixers import MixtureOfExperts
+from genz.specs.layers import Embedding, Encoder, Layer
 from genz.specs.precision import Precision
 
 
@@ -41,6 +42,7 @@ class ModelSpec:
     notes: str = ""
     sources: dict[str, str] = field(default_factory=dict)
     published: PublishedSize | None = None
+    encoders: tuple[Encoder, ...] = ()
 
     @cached_property
     def layer_groups(self) -> tuple[tuple[Layer, int], ...]:
@@ -55,13 +57,29 @@ class ModelSpec:
 
     @cached_property
     def parameters(self) -> int:
-        """Parameters, tied weights once [count]."""
-        return self.embedding.parameters + sum(layer.parameters * n for layer, n in self.layer_groups)
+        """Parameters, tied weights once and those that layers share once [count]."""
+        total, seen = self.embedding.parameters + self._encoder_parameters, set[str]()
+        for layer, count in self.layer_groups:
+            total += count * layer.own_parameters
+            if layer.shared is not None and layer.shared not in seen:
+                seen.add(layer.shared)
+                total += layer.parameters - layer.own_parameters
+        return total
 
     @cached_property
     def active_parameters(self) -> int:
         """Parameters that one token uses: all but the experts that its router leaves out [count]."""
-        return self.embedding.parameters + sum(layer.active_parameters * n for layer, n in self.layer_groups)
+        active = sum(layer.active_parameters * n for layer, n in self.layer_groups)
+        return self.embedding.parameters + self._encoder_parameters + active
+
+    @property
+    def _encoder_parameters(self) -> int:
+        return sum(encoder.parameters for encoder in self.encoders)
+
+    @cached_property
+    def generates(self) -> bool:
+        """Whether it makes tokens one after the other; an encoder gives back what it made of its input at once."""
+        return not self.embedding.headless
 
     @property
     def hidden(self) -> int:
@@ -69,8 +87,8 @@ class ModelSpec:
 
     @cached_property
     def attention_heads(self) -> int:
-        """The smallest number of query heads of any layer: what tensor parallelism can split."""
-        return min((layer.token_mixer.heads for layer, _ in self.layer_groups if layer.token_mixer), default=1)
+        """The smallest number of heads of any layer: what tensor parallelism can split."""
+        return min((mixer.units for layer, _ in self.layer_groups for mixer in layer.token_mixers), default=1)
 
     @property
     def is_mixture_of_experts(self) -> bool:

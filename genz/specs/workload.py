@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -33,11 +33,21 @@ class UseCase(Spec):
 
 
 @dataclass(frozen=True)
+class Media:
+    """What each request sends through an encoder: `sequences` (images or tiles, clips), each of `tokens` in its layers."""
+
+    encoder: str
+    sequences: Number
+    tokens: Number
+
+
+@dataclass(frozen=True)
 class Workload:
     """One static batch: `batch` requests in the whole deployment that start together.
 
     `cached_tokens` of each prompt are in the KV cache already (a prefix hit). Each request keeps
-    `beams` sequences, which share the cache of the prompt. Numbers may be arrays or symbols.
+    `beams` sequences, which share the cache of the prompt. `source_tokens` are those that an encoder hands to cross attention,
+    `media` what passes encoders before the prompt does. Numbers may be arrays or symbols.
     """
 
     input_tokens: Number
@@ -45,6 +55,15 @@ class Workload:
     batch: Number = 1
     beams: Number = 1
     cached_tokens: Number = 0
+    source_tokens: Number = 0
+    media: tuple[Media, ...] = ()
+
+    @property
+    def figures(self) -> dict[str, Number]:
+        """Every number of the workload by its name."""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "media"}
+        each = {f"media.{i}.{name}": getattr(m, name) for i, m in enumerate(self.media) for name in ("sequences", "tokens")}
+        return own | each
 
     @property
     def new_prompt_tokens(self) -> Number:

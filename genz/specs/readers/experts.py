@@ -5,8 +5,9 @@ Sources: the configuration and modeling files of Hugging Face transformers for e
 
 from __future__ import annotations
 
+from genz.specs.channel_mixers import FeedForward, MixtureOfExperts
 from genz.specs.config import Config
-from genz.specs.layers import Attention, Embedding, FeedForward, LatentAttention, Layer, MixtureOfExperts
+from genz.specs.layers import Embedding, Layer
 from genz.specs.readers.shared import (
     Reader,
     attention,
@@ -15,6 +16,7 @@ from genz.specs.readers.shared import (
     root_mean_square_layer,
     windows_by_layer,
 )
+from genz.specs.token_mixers import Attention, LatentAttention
 
 Built = tuple[tuple[Layer, ...], Embedding]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from genz.specs.channel_mixers import FeedForward
 from genz.specs.config import Config
-from genz.specs.layers import Attention, Embedding, FeedForward, Layer
+from genz.specs.layers import Embedding, Layer
+from genz.specs.token_mixers import Attention
 
 Reader = Callable[[Config], tuple[tuple[Layer, ...], Embedding]]
 # What transformers takes where a file leaves a key out, if it is not the readers' own default. An explicit null stays null.
