@@ -21,6 +21,9 @@ def state_space_operators(mixer: StateSpace, context: Context, *, reduces: bool)
     """All operators of a layer with a state; `reduces`: it ends with a sum over tensor-parallel ranks of its own."""
     for linear in mixer.inputs:
         yield context.linear(linear, context.tokens)
+        if linear.split == "row":
+            # What is made of all channels is needed by every rank.
+            yield from context.sum_over_ranks(linear.name, linear.outputs)
     if mixer.convolved:
         yield _over_groups("convolution", context, lambda group: _convolution(mixer, group, context))
     if mixer.scan != "none":
@@ -51,7 +54,7 @@ def _convolution(mixer: StateSpace, group: Group, context: Context) -> Demand:
         vector_flops=2.0 * group.sequences * tokens * channels * mixer.convolution_width,
         cache_bytes=2 * kept * element_bytes,
         activation_bytes=2 * group.sequences * tokens * channels * element_bytes,
-        shape=_shape(mixer, work, "convolution", context),
+        shape=_shape(mixer, work, "convolution_step" if context.step.phase == "decode" else "convolution", context),
     )
 
 

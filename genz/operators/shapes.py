@@ -104,7 +104,8 @@ class ElementwiseShape:
 
 @dataclass(frozen=True, slots=True)
 class StateSpaceShape:
-    """A kernel of a layer with a state: `work`, and what it does: "convolution", "scan" (of a prompt) or "recurrence".
+    """A kernel of a layer with a state: `work`, and what it does: "convolution" and "scan" of a prompt, "convolution_step" and "recurrence" of
+    a decode step.
 
     `family` names the measured kernels that it is like ("mamba2", "gated_delta_net").
     """

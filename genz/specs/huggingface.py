@@ -17,6 +17,8 @@ from genz.specs.weight_files import stored_weight_bytes
 # A file without a dtype holds float32, except for types whose published files leave it out.
 DEFAULT_DTYPE = "float32"
 DEFAULT_DTYPES = {"gpt_oss": "bfloat16"}
+# A recurrence has no positions that could end; GenZ takes this many tokens for any number.
+ENDLESS = 2**30
 CONFIG_NAME = "config.json"
 MODELOPT_NAME = "hf_quant_config.json"
 # Bytes a parameter: from 1.5 bits (GGUF IQ1_S) to fp64, with room for modules that GenZ does not count.
@@ -140,6 +142,9 @@ def _default_context(model_type: str) -> int | None:
         "falcon": 2048,
         "gemma3_text": 131072,
         "gemma2": 8192,
+        "mamba": ENDLESS,
+        "mamba2": ENDLESS,
+        "falcon_mamba": ENDLESS,
     }.get(model_type)
 
 

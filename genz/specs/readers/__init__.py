@@ -9,10 +9,10 @@ from __future__ import annotations
 from genz.errors import SpecError, nearest
 from genz.specs.config import Config
 from genz.specs.layers import Embedding, Layer
-from genz.specs.readers import dense, earlier, experts
+from genz.specs.readers import dense, earlier, experts, recurrent
 from genz.specs.readers.shared import DEFAULTS, Reader
 
-READERS: dict[str, Reader] = {**dense.READERS, **earlier.READERS, **experts.READERS}
+READERS: dict[str, Reader] = {**dense.READERS, **earlier.READERS, **experts.READERS, **recurrent.READERS}
 
 
 def read_layers(config: Config, model_type: str) -> tuple[tuple[Layer, ...], Embedding]:

@@ -41,9 +41,11 @@ _PASSES = {
 # Kernels of layers with a state, as measured tables name them.
 _STATE_KERNELS = {
     ("mamba2", "convolution"): "causal_conv1d_fn",
+    ("mamba2", "convolution_step"): "causal_conv1d_update",
     ("mamba2", "scan"): "mamba_chunk_scan_combined",
     ("mamba2", "recurrence"): "selective_state_update",
     ("gated_delta_net", "convolution"): "causal_conv1d_fn",
+    ("gated_delta_net", "convolution_step"): "causal_conv1d_update",
     ("gated_delta_net", "scan"): "chunk_gated_delta_rule",
     ("gated_delta_net", "recurrence"): "fused_recurrent_gated_delta_rule",
 }
