@@ -104,10 +104,10 @@ class ElementwiseShape:
 
 @dataclass(frozen=True, slots=True)
 class StateSpaceShape:
-    """A kernel of a layer with a state: `work`, and what it does: "convolution" and "scan" of a prompt, "convolution_step" and "recurrence" of
-    a decode step.
+    """A kernel of a layer with a state.
 
-    `family` names the measured kernels that it is like ("mamba2", "gated_delta_net").
+    `work` is what it does at least, `kind` what it is: "convolution" and "scan" of a prompt, "convolution_step" and
+    "recurrence" of a decode step. `family` names the measured kernels that it is like ("mamba2", "gated_delta_net").
     """
 
     work: StateSpaceWork
