@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from genz.numerics import Number, ceil_div, minimum, where
+from genz.numerics import Number, ceil_div, maximum, minimum, where
 from genz.specs.channel_mixers import ChannelMixer, MixtureOfExperts
 from genz.specs.engine import Engine
-from genz.specs.layers import Layer
+from genz.specs.layers import Encoder, Layer
 from genz.specs.linear import Linear
 from genz.specs.linear import ceil_div as whole_ceil_div
 from genz.specs.model import ModelSpec
@@ -17,12 +17,12 @@ from genz.specs.offload import Offload
 from genz.specs.parallelism import Parallelism, Stage, distinct_stages, whole_model
 from genz.specs.precision import Widths
 from genz.specs.token_mixers import TokenMixer
-from genz.specs.workload import Workload
+from genz.specs.workload import Media, Workload
 
 # Residual stream, its norm, and the widest pair of operands of a layer are alive at once.
 LIVE_HIDDEN_COPIES = 3
 BUFFERED_LAYERS = 2  # of what is offloaded: the layer in use and the one that is fetched
-LOGIT_BYTES = FP32_BYTES = 4  # engines sample from fp32 logits
+LOGIT_BYTES = 4  # engines sample from fp32 logits
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,22 @@ def weight_bytes(model: ModelSpec, widths: Widths, parallelism: Parallelism, sta
     stage = stage or whole_model(model)
     total, seen = _embedding_bytes(model, widths, parallelism.tensor, stage), set[str]()
     if stage.is_first:
-        total += sum(_layers_bytes(encoder.all_layers, widths, parallelism, seen) for encoder in model.encoders)
+        total += sum(encoder_weight_bytes(encoder, widths, parallelism) for encoder in model.encoders)
     return total + _layers_bytes(model.groups_between(stage.start, stage.end), widths, parallelism, seen)
+
+
+def encoder_weight_bytes(encoder: Encoder, widths: Widths, parallelism: Parallelism) -> Number:
+    """Bytes of an encoder, its projector included, on one device [B]."""
+    return _layers_bytes(encoder.all_layers, widths, parallelism, set())
+
+
+def encoder_activation_bytes(
+    encoder: Encoder, media: Media, requests: Number, widths: Widths, parallelism: Parallelism, engine: Engine
+) -> Number:
+    """Activations of an encoder at its widest point, of as many tokens as the engine takes at once, and of one sequence [B]."""
+    most = maximum(engine.memory.max_num_batched_tokens, media.tokens)
+    tokens = minimum(requests * media.sequences * media.tokens, most) / parallelism.context
+    return tokens * _widest(encoder.hidden, (layer for layer, _ in encoder.layer_groups), parallelism) * widths.base_bytes
 
 
 def _layers_bytes(groups: Iterable[tuple[Layer, int]], widths: Widths, parallelism: Parallelism, seen: set[str]) -> Number:
@@ -119,7 +133,8 @@ def _embedding_bytes(model: ModelSpec, widths: Widths, ranks: int, stage: Stage)
     embedding = model.embedding
     tables, others = 0, 0
     if stage.is_first:
-        tables += whole_ceil_div(embedding.vocabulary, ranks) * embedding.width
+        rows, width = embedding.layer_table
+        tables += whole_ceil_div(embedding.vocabulary, ranks) * embedding.width + whole_ceil_div(rows, ranks) * width
         others += embedding.positions * embedding.hidden + embedding.embedding_norm_parameters
         others += sum(linear.parameters for linear in embedding.projections[:1])
     if stage.is_last:
@@ -180,14 +195,23 @@ def request_cache_bytes(
 
 
 def request_state_bytes(
-    model: ModelSpec, widths: Widths, workload: Workload, *, parallelism: Parallelism | None = None, stage: Stage | None = None
+    model: ModelSpec,
+    widths: Widths,
+    workload: Workload,
+    *,
+    parallelism: Parallelism | None = None,
+    stage: Stage | None = None,
+    narrow: bool = False,
 ) -> Number:
-    """State of the recurrent layers of one request on one device, of each of its beams [B]: no matter how long it is."""
+    """State of the recurrent layers of one request on one device, of each of its beams [B]: no matter how long it is.
+
+    `narrow`: the engine keeps a state in the type of activations unless the model's configuration names another.
+    """
     ranks = (parallelism or Parallelism()).tensor
     total: Number = 0.0
     for mixer, count in _mixers(model, stage):
         for buffer in mixer.state(ranks):
-            total += count * buffer.elements * (FP32_BYTES if buffer.in_fp32 else widths.base_bytes)
+            total += count * buffer.bytes(widths.base_bytes, narrow=narrow)
     return total * workload.beams
 
 
@@ -214,7 +238,7 @@ def footprint(
     tokens = minimum(requests * workload.new_prompt_tokens, engine.memory.max_num_batched_tokens) / parallelism.context
     exchanged = 2 * tokens * model.hidden * widths.base_bytes
     shared_terms = {
-        "activations_bytes": tokens * _peak_activation_elements(model, parallelism) * widths.base_bytes,
+        "activations_bytes": _activation_bytes(model, workload, tokens, requests, widths, parallelism, engine),
         "communication_bytes": exchanged if parallelism.devices > parallelism.replicas else 0.0 * tokens,
         "reserve_bytes": engine.memory.reserve,
         "capacity_bytes": capacity_bytes,
@@ -233,7 +257,10 @@ def footprint(
             * request_cache_bytes(
                 model, widths, workload, parallelism=parallelism, block_size=engine.memory.block_size, stage=stage
             ),
-            state_bytes=requests * request_state_bytes(model, widths, workload, parallelism=parallelism, stage=stage),
+            state_bytes=requests
+            * request_state_bytes(
+                model, widths, workload, parallelism=parallelism, stage=stage, narrow=engine.narrow_states
+            ),
             logits_bytes=sampled * vocabulary * (LOGIT_BYTES + widths.base_bytes),
             **shared_terms,
         )
@@ -266,21 +293,39 @@ def _own_precision(model: ModelSpec) -> str:
     return model.precision.name if model.precision is not None else model.dtype
 
 
-def _peak_activation_elements(model: ModelSpec, parallelism: Parallelism) -> int:
+def _activation_bytes(
+    model: ModelSpec,
+    workload: Workload,
+    tokens: Number,
+    requests: Number,
+    widths: Widths,
+    parallelism: Parallelism,
+    engine: Engine,
+) -> Number:
+    """Activations of the largest step [B]: of the prompts' tokens, or of an encoder, which runs before them."""
+    elements = _widest(model.hidden, (layer for layer, _ in model.layer_groups), parallelism)
+    held: Number = tokens * elements * widths.base_bytes
+    towers = {encoder.name: encoder for encoder in model.encoders}
+    for media in workload.media:
+        held = maximum(held, encoder_activation_bytes(towers[media.encoder], media, requests, widths, parallelism, engine))
+    return held
+
+
+def _widest(hidden: int, layers: Iterable[Layer], parallelism: Parallelism) -> int:
     """Elements per token alive at the widest point of any layer.
 
     The residual stream and its norm, what the first matrices of a mixer made, and what its last one reads: a feed-forward
     network holds gate, up and their product at once.
     """
     widest = 0
-    for layer, _ in model.layer_groups:
+    for layer in layers:
         for part in layer.parts:
             alive = _operands(part.linears, parallelism.tensor)
             if isinstance(part, MixtureOfExperts):
                 pairs = whole_ceil_div(part.top_k * parallelism.coupled_data, parallelism.expert)
                 alive += pairs * (_operands(part.expert.linears, parallelism.expert_tensor) + part.hidden)
             widest = max(widest, alive)
-    return LIVE_HIDDEN_COPIES * model.hidden + widest
+    return LIVE_HIDDEN_COPIES * hidden + widest
 
 
 def _operands(linears: tuple[Linear, ...], ranks: int) -> int:

@@ -23,9 +23,12 @@ PADDING_LIMIT = 1.5
 
 
 def cached_elements(mixer: TokenMixer, tensor: int) -> int:
-    """Elements of one token in one layer on one rank: the latent, or keys and values of max(1, KV heads // ranks) heads."""
+    """Elements of one token in one layer on one rank: the latent, or keys and values of max(1, KV heads // ranks) heads.
+
+    Latents come with the indexer's key where there is one.
+    """
     if isinstance(mixer, LatentAttention):
-        return mixer.latent_width
+        return mixer.cached_width(tensor)
     return max(1, mixer.kv_heads // tensor) * 2 * mixer.head_dim
 
 

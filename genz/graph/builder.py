@@ -12,6 +12,7 @@ from genz.graph.context import Context
 from genz.graph.feed_forward import feed_forward_operators, matrices_operators, mixture_operators
 from genz.graph.state_space import state_space_operators
 from genz.graph.step import Operator, Step
+from genz.numerics import total
 from genz.operators.elementwise import NORM_FLOPS, RESIDUAL_FLOPS, SAMPLING_FLOPS, elementwise, gather
 from genz.operators.gemm import gemm
 from genz.specs.channel_mixers import Matrices, MixtureOfExperts
@@ -61,18 +62,20 @@ def build_encoder(
 ) -> tuple[Operator, ...]:
     """The operators of one pass through an encoder: the way in, its layers, and the way out over its merged tokens."""
     context = Context(step, widths, engine, parallelism)
-    operators = [context.within(encoder.name, 1).linear(linear, context.tokens) for linear in encoder.entry]
+    end = context.within(encoder.name, 1)
+    passing = context.tokens - total([group.sequences for group in step.groups]) * encoder.class_tokens / context.prompt_split
+    operators = [end.linear(linear, passing * rate) for linear, rate in encoder.entry_rows]
     built: Parts = {}
     for layer, count in encoder.layer_groups:
         operators += _layer_operators(layer, count, context, built)
-    end = context.within(encoder.name, 1)
-    return (*operators, *(end.linear(linear, context.tokens / encoder.merge) for linear in encoder.exit))
+    return (*operators, *(end.linear(linear, passing * rate) for linear, rate in encoder.exit_rows))
 
 
 def _hand_over(model: ModelSpec, step_context: Context) -> Operator:
     """The hidden states of every token go to the next stage; tensor ranks send a share each."""
     context = step_context.within("pipeline", 1)
-    message = context.tokens * model.hidden * context.widths.base_bytes / context.tensor_parallel
+    streams = max(layer.streams for layer, _ in model.layer_groups)
+    message = context.tokens * streams * model.hidden * context.widths.base_bytes / context.tensor_parallel
     return context.collective("stage_send", "send_receive", message, ranks=2, stride=context.parallelism.pipeline_stride)
 
 
@@ -93,7 +96,7 @@ def _mixer_label(mixer: TokenMixer) -> str:
     if mixer.source is not None:
         return "cross"
     if not mixer.causal:
-        return "both ways"
+        return "both ways" if mixer.reach is None else f"windows of {mixer.reach}"
     return f"window {mixer.window}" if mixer.window else f"chunk {mixer.chunk}" if mixer.chunk else "full"
 
 
@@ -113,7 +116,7 @@ def _layer_operators(layer: Layer, count: int, context: Context, built: Parts) -
         *((("token_mixer", m, layer.parallel), partial(_token_mixer_operators, m, layer)) for m in layer.token_mixers),
         *((("matrices", matrices), partial(matrices_operators, matrices)) for matrices in layer.further),
         (("channel_mixer", layer.channel_mixer), partial(_channel_mixer_operators, layer)),
-        (("residual", layer.hidden, layer.parallel, len(layer.token_mixers)), partial(_residual_operators, layer)),
+        (("residual", layer.hidden, layer.residuals, layer.streams), partial(_residual_operators, layer)),
     ]
     label = layer_label(layer)
     for key, build_part in parts:
@@ -126,7 +129,7 @@ def _layer_operators(layer: Layer, count: int, context: Context, built: Parts) -
 
 
 def _norm_operators(layer: Layer, context: Context) -> Iterable[Operator]:
-    if context.engine.fuses("norm"):
+    if context.engine.fuses("norm") or not layer.norms:
         return
     # A norm that takes the residual addition along also reads and writes the residual.
     passes = 2 if context.engine.fuses("residual") else 1
@@ -161,7 +164,7 @@ def _channel_mixer_operators(layer: Layer, context: Context) -> Iterable[Operato
 
 
 def _residual_operators(layer: Layer, context: Context) -> Iterable[Operator]:
-    if context.engine.fuses("residual"):
+    if context.engine.fuses("residual") or not layer.residuals:
         return
     yield context.operator(
         "residual",
@@ -173,8 +176,18 @@ def _residual_operators(layer: Layer, context: Context) -> Iterable[Operator]:
             flops=RESIDUAL_FLOPS,
             element_bytes=context.widths.base_bytes,
         ),
-        times=1 if layer.parallel else 2,
+        times=layer.residuals,
     )
+    if layer.streams > 1:
+        # All streams are predicted from all, and corrected by what became of one: each is read and written twice.
+        demand = elementwise(
+            context.elementwise_tokens * layer.hidden,
+            reads=2 * layer.streams + 1,
+            writes=2 * layer.streams,
+            flops=2 * layer.streams**2 + 2 * layer.streams,
+            element_bytes=context.widths.base_bytes,
+        )
+        yield context.operator("streams", "elementwise", demand)
 
 
 def _entry_operators(model: ModelSpec, step_context: Context) -> Iterable[Operator]:
@@ -189,6 +202,11 @@ def _entry_operators(model: ModelSpec, step_context: Context) -> Iterable[Operat
     for projection in embedding.projections[:1]:
         yield context.linear(projection, context.tokens)
     yield from context.sum_over_ranks("embedding", embedding.hidden)
+    rows, width = embedding.layer_table
+    if rows:
+        demand = gather(context.tokens, width, table_bytes=widths.embedding_bytes, output_bytes=widths.base_bytes)
+        yield context.operator("layer_embedding", "embedding", demand)
+        yield from context.sum_over_ranks("layer_embedding", width)
 
 
 def _exit_operators(model: ModelSpec, step_context: Context) -> Iterable[Operator]:

@@ -95,10 +95,12 @@ class Context:
         """One GEMM over the outputs of several matrices of the same input."""
         shapes = [linear.local(self.tensor_parallel) for linear in linears]
         quantised, widths = linears[0].quantised, self.widths
+        blocks = linears[0].local_blocks(self.tensor_parallel)
         demand = gemm(
             tokens,
-            sum(outputs for _, outputs in shapes),
+            sum(outputs for _, outputs in shapes) // blocks,
             shapes[0][0],
+            batch=blocks,
             weight_bytes=widths.weight_bytes(quantised=quantised),
             input_bytes=widths.input_bytes(quantised=quantised),
             output_bytes=widths.base_bytes,

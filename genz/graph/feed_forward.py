@@ -79,7 +79,7 @@ def _routed_experts(mixer: MixtureOfExperts, context: Context) -> Iterable[Opera
     parallelism, widths = context.parallelism, context.widths
     group_tokens = context.tokens * parallelism.coupled_data
     load = _rank_load(mixer, context)
-    rows = group_tokens * mixer.top_k / parallelism.expert * load
+    rows = group_tokens * mixer.picked / parallelism.expert * load
     copies = mixer.experts + parallelism.redundant_experts
     touched = touched_experts(
         _different_tokens(context),
@@ -88,6 +88,8 @@ def _routed_experts(mixer: MixtureOfExperts, context: Context) -> Iterable[Opera
         local_experts=local_experts(copies, parallelism.expert),
         load=load,
         routing=context.routing,
+        even_groups=mixer.even_groups,
+        zero_experts=mixer.zero_experts,
     )
     *first, down = mixer.expert.linears
     shapes = [linear.local(parallelism.expert_tensor) for linear in first]
@@ -95,7 +97,7 @@ def _routed_experts(mixer: MixtureOfExperts, context: Context) -> Iterable[Opera
 
     shape = ExpertsShape(
         tokens=group_tokens,
-        pairs=group_tokens * mixer.top_k,
+        pairs=group_tokens * mixer.picked,
         rows=rows,
         touched=touched,
         hidden=shapes[0][0],
@@ -145,19 +147,39 @@ def _exchange(mixer: MixtureOfExperts, context: Context, name: str) -> Operator:
         mixer.top_k,
         experts=None if mixer.experts % parallelism.expert else mixer.experts,
         node_limit=mixer.groups_per_token,
+        even_groups=mixer.even_groups,
+        zero_experts=mixer.zero_experts,
         mode="low_latency" if context.step.phase == "decode" else "normal",
         skew=_rank_load(mixer, context),
     )
     exchange = TokenExchange(tokens, mixer.hidden * element_bytes, routing)
     operator = context.collective(name, name, tokens * mixer.hidden * element_bytes, ranks=parallelism.expert)
-    return replace(operator, exchange=exchange)
+    return replace(operator, exchange=exchange, hides_behind=_dense_work(mixer, context, name))
+
+
+def _dense_work(mixer: MixtureOfExperts, context: Context, name: str) -> str | None:
+    """The GEMM of a layer's dense network behind which an exchange runs, where a shortcut leads past that network."""
+    if not mixer.shortcut or mixer.shared is None:
+        return None
+    *first, down = mixer.shared.linears
+    if name == "combine":
+        return f"{down.name}_gemm"
+    is_fused = len(first) > 1 and context.engine.fuses("gate_up")
+    return f"{first[0].fused_as if is_fused else first[0].name}_gemm"
 
 
 def _rank_load(mixer: MixtureOfExperts, context: Context) -> Number:
     """What the most loaded rank receives over the mean."""
     tokens = _different_tokens(context)
-    copies = mixer.experts + context.parallelism.redundant_experts
-    return rank_load(context.routing, tokens, experts=copies, top_k=mixer.top_k, ranks=context.parallelism.expert)
+    return rank_load(
+        context.routing,
+        tokens,
+        experts=mixer.experts + context.parallelism.redundant_experts,
+        top_k=mixer.top_k,
+        ranks=context.parallelism.expert,
+        even_groups=mixer.even_groups,
+        zero_experts=mixer.zero_experts,
+    )
 
 
 def _different_tokens(context: Context) -> Number:

@@ -21,7 +21,7 @@ class Group:
     `sampled` positions of each are turned into logits. Over repeats of a step the context grows by `advance`, by the new
     tokens unless told. `phase` says which kernels attention takes, that of the step unless told. `shared_context` tokens
     of the context belong to a prompt whose cache `beams` sequences share. Cross attention sees `source_tokens` of an
-    encoder.
+    encoder. Where a picture is cut into windows that are not alike, a token sees `chunk_keys` of its own on average.
     """
 
     sequences: Number
@@ -33,6 +33,7 @@ class Group:
     advance: Number | None = None
     phase: PhaseName | None = None
     source_tokens: Number = 0
+    chunk_keys: Number | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,15 @@ def decode_step(question: Question) -> Step:
 
 def encoder_step(question: Question, media: Media) -> Step:
     """What all requests of a data-parallel rank send through an encoder, at once."""
-    group = Group(question.requests_per_rank * media.sequences, media.tokens, 0, sampled=0, advance=0)
+    group = Group(
+        question.requests_per_rank * media.sequences,
+        media.tokens,
+        0,
+        sampled=0,
+        advance=0,
+        source_tokens=media.source_tokens,
+        chunk_keys=media.window_keys,
+    )
     return Step("prefill", (group,))
 
 

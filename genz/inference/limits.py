@@ -157,9 +157,10 @@ def _shorter(question: Question) -> Iterator[Remedy]:
     """The longest prompt that fits, if it is longer than what is cached of it."""
     workload = question.workload
     prompt = (longest_context(question) or 0) - int(workload.output_tokens)
-    if prompt > workload.cached_tokens:
+    if prompt > workload.cached_tokens + workload.media_tokens:
         shorter = replace(question, workload=replace(workload, input_tokens=prompt))
-        yield Remedy(f"{prompt} input tokens instead of {workload.input_tokens}", f"--isl {prompt}", shorter)
+        text = prompt - workload.media_tokens
+        yield Remedy(f"{prompt} input tokens instead of {workload.input_tokens}", f"--isl {text}", shorter)
 
 
 def _wider(question: Question) -> Iterator[Remedy]:

@@ -56,6 +56,10 @@ def predict(
     energy_price: str | float | None = None,
     carbon_intensity: str | float | None = None,
     treat_as: str | None = None,
+    images: int = 0,
+    image_size: str | tuple[int, int] | None = None,
+    image_tokens: int | None = None,
+    audio: str | float | None = None,
 ) -> Prediction:
     """Predict TTFT, TPOT, throughput, memory, energy and power of one static batch.
 
@@ -88,6 +92,9 @@ def predict(
         price: rent of one device ("2.5 USD/h"; a number is USD per hour); the chip's list price if left out.
         energy_price: "0.10 USD/kWh"; carbon_intensity: "400 g/kWh" (numbers likewise).
         treat_as: read a configuration as another `model_type`.
+        images: images of each request, before the `input` tokens of its text; each becomes the tokens that the model's
+            processor makes of `image_size` ("1280x720", width by height), or `image_tokens` where a technique prunes them.
+        audio: length of the clip of each request, as "30 s".
 
     Raises:
         UnknownNameError, InvalidValueError, SpecError, UnsupportedError: the question is not sound.
@@ -125,6 +132,10 @@ def predict(
         max_num_seqs=max_num_seqs,
         gpu_memory_utilization=gpu_memory_utilization,
         treat_as=treat_as,
+        images=images,
+        image_size=image_size,
+        image_tokens=image_tokens,
+        audio=audio,
     )
     prices = settle_prices(question.platform, price, energy_price, carbon_intensity)
     return answer(question, prices=prices, slo=case.slo if case else None)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from genz.errors import InvalidValueError, shown, unknown_name
+from genz.inference.media import with_media
 from genz.numerics import Number, ceil_div, every, is_symbolic, minimum
 from genz.operators.moe import exponent_of
 from genz.specs import catalog
@@ -105,6 +106,10 @@ def settle_question(
     max_num_seqs: int | None = None,
     gpu_memory_utilization: Number | None = None,
     treat_as: str | None = None,
+    images: int = 0,
+    image_size: str | tuple[int, int] | None = None,
+    image_tokens: int | None = None,
+    audio: str | float | None = None,
 ) -> Question:
     """Resolve names and check values; see `genz.predict` for the meaning of each argument.
 
@@ -117,6 +122,9 @@ def settle_question(
     if fidelity not in FIDELITIES:
         raise unknown_name("fidelity", str(fidelity), FIDELITIES)
     workload = _workload(case, input=input, output=output, batch=batch, beams=beams, cached=cached)
+    workload = with_media(
+        model_spec, workload, images=images, image_size=image_size, image_tokens=image_tokens, audio=audio
+    )
     _check_lengths(model_spec, workload, max_model_len)
     parallelism = fill(
         devices=platform_spec.devices,

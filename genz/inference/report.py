@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from genz.inference.prediction import Phase, Prediction
     from genz.inference.question import Question
+    from genz.specs.workload import Workload
 
 PAGE_WIDTH = 80
 WIDE = 150
@@ -112,10 +113,21 @@ def _heading(prediction: Prediction) -> str:
     return (
         f"{model.name} ({format_count(model.parameters)} parameters{active}) on {question.platform.name}\n"
         f"batch {workload.batch}: {workload.input_tokens} input{cached} and {workload.output_tokens} output tokens{beams}\n"
+        f"{_media(workload)}"
         f"{_layout(question)}\n"
         f"precision {widths.name}: computes in {widths.compute}, KV cache in {widths.kv_cache}\n"
         f"engine {question.engine.name}, fidelity {question.fidelity}"
     )
+
+
+def _media(workload: Workload) -> str:
+    """What of the input tokens is text, and what images and clips are; empty where all is text."""
+    if not workload.parts:
+        return ""
+    each = [f"{part.count} x {part.tokens:,} of {part.kind}" for part in workload.parts]
+    source = f"; {workload.source_tokens:,} more for cross attention" if workload.source_tokens else ""
+    text = workload.input_tokens - workload.media_tokens
+    return f"{workload.input_tokens:,} input tokens: {text:,} of text and {' and '.join(each)}{source}\n"
 
 
 def _layout(question: Question) -> str:

@@ -38,6 +38,7 @@ def sight(
     chunk: int | None = None,
     shared: Number = 0,
     causal: bool = True,
+    selected: int | None = None,
 ) -> Sight:
     """What `new_tokens` queries see on top of `context` cached tokens.
 
@@ -45,10 +46,16 @@ def sight(
     below the window, pairs = m c + m (m + 1) / 2 + (n - m) w, keys = min(c + n, w + n - 1). Chunk C:
     pairs = P(c + n) - P(c), with P the pairs of a prompt of that length; keys from the first chunk on.
     `shared` tokens of the context belong to a prompt that other beams share (full attention only). Attention that is not
-    causal sees all keys from every query, or those of its window, which lies around it: pairs = n min(c + n, w).
+    causal sees all keys from every query, or those of its window or chunk, which lies around it: pairs = n min(c + n, w).
+    A query that sees the `selected` best of the keys before it has as many pairs as under a window of that size; the keys
+    that are read at all are min(c + n, n selected) at most, as queries may choose different ones.
     """
+    if selected is not None:
+        seen_by_each = sight(context, new_tokens, window=selected)
+        return Sight(seen_by_each.pairs, minimum(context + new_tokens, new_tokens * selected))
     if not causal:
-        seen = context + new_tokens if window is None else minimum(context + new_tokens, window)
+        reach = chunk if window is None else window
+        seen = context + new_tokens if reach is None else minimum(context + new_tokens, reach)
         return Sight(new_tokens * seen, context + new_tokens)
     if chunk is not None:
         pairs = _chunked_pairs(context + new_tokens, chunk) - _chunked_pairs(context, chunk)
@@ -77,6 +84,7 @@ def stretches(
     shared: Number = 0,
     advance: Number | None = None,
     causal: bool = True,
+    selected: int | None = None,
 ) -> tuple[Stretch, ...]:
     """The sight of `steps` successive steps of `new_tokens`, cut where its growth changes.
 
@@ -90,19 +98,26 @@ def stretches(
     growth = new_tokens if advance is None else advance
 
     def see(step: Number) -> Sight:
-        return sight(context + step * growth, new_tokens, window=window, chunk=chunk, shared=shared, causal=causal)
+        position = context + step * growth
+        return sight(position, new_tokens, window=window, chunk=chunk, shared=shared, causal=causal, selected=selected)
 
     if isinstance(advance, int) and advance == 0:
         still = see(0)
         return (Stretch(still, still, steps),)
-    if window is None:
+    limit = window if selected is None else selected
+    if limit is None:
         return (Stretch(see(0), see(steps - 1), steps),)
-    growing = clip(floor((window - new_tokens - context) / growth) + 1, 0, steps)
-    settled = clip(ceil((window - 1 - context) / growth), growing, steps)
+    growing = clip(floor((limit - new_tokens - context) / growth) + 1, 0, steps)
+    settled = clip(ceil((limit - 1 - context) / growth), growing, steps)
     full = see(steps - 1)
     parts = [Stretch(see(0), see(growing - 1), growing)]
     if not is_plain_decode:
         parts.append(Stretch(see(growing), see(settled - 1), settled - growing))
+        if selected is not None:
+            # Several queries go on to read more keys together when each has its fill.
+            widest = clip(ceil((new_tokens * (selected - 1) - context) / growth), settled, steps)
+            parts.append(Stretch(see(settled), see(widest - 1), widest - settled))
+            settled = widest
     return (*parts, Stretch(full, full, steps - settled))
 
 

@@ -10,12 +10,16 @@ from genz.specs.linear import Linear
 
 @dataclass(frozen=True)
 class FeedForward:
-    """Two matrices with an activation between them, or three where a gate multiplies (SwiGLU, GeGLU)."""
+    """Two matrices with an activation between them, or three where a gate multiplies (SwiGLU, GeGLU).
+
+    An activation that learns, such as xIELU, has `activation_parameters` of its own.
+    """
 
     hidden: int
     intermediate: int
     gated: bool = True
     bias: bool = False
+    activation_parameters: int = 0
 
     kind = "feed_forward"
 
@@ -29,7 +33,7 @@ class FeedForward:
 
     @property
     def vectors(self) -> int:
-        return 0
+        return self.activation_parameters
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class MixtureOfExperts:
     """`experts` feed-forward networks of which a router picks `top_k` a token, and shared ones that all tokens pass.
 
     `groups_per_token`: experts are grouped, a group to a node, and a token's experts lie in that many groups at most.
+    `even_groups`: the router picks equally many experts in each of so many equal groups, so that devices that hold whole
+    groups have the same load (Pangu Pro MoE, arXiv:2505.21411). `zero_experts` that the router may pick as well hand a token
+    on as it is: they cost nothing (LongCat-Flash, arXiv:2509.01322). `shortcut`: the shared network is a layer's dense one,
+    whose work hides the exchange of tokens (arXiv:2404.05019). `router_vectors` are the router's parameters that are no matrix.
     """
 
     hidden: int
@@ -47,12 +55,21 @@ class MixtureOfExperts:
     shared: FeedForward | None = None
     shared_gate: bool = False
     groups_per_token: int | None = None
+    even_groups: int = 1
+    zero_experts: int = 0
+    shortcut: bool = False
+    router_vectors: int = 0
 
     kind = "mixture_of_experts"
 
     @cached_property
     def router(self) -> Linear:
-        return Linear("router", self.hidden, self.experts, bias=self.router_bias, quantised=False)
+        return Linear("router", self.hidden, self.experts + self.zero_experts, bias=self.router_bias, quantised=False)
+
+    @property
+    def picked(self) -> float:
+        """Experts with weights that a token passes, expected: k E / (E + Z) where Z of them are zero experts."""
+        return self.top_k * self.experts / (self.experts + self.zero_experts) if self.zero_experts else self.top_k
 
     @cached_property
     def linears(self) -> tuple[Linear, ...]:
@@ -62,7 +79,7 @@ class MixtureOfExperts:
 
     @property
     def vectors(self) -> int:
-        return 0
+        return self.router_vectors
 
 
 @dataclass(frozen=True)

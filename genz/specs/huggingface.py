@@ -11,7 +11,9 @@ from genz.specs.config import Config
 from genz.specs.model import ModelSpec
 from genz.specs.precision import data_type
 from genz.specs.quantization import precision_from_config, precision_from_modelopt
-from genz.specs.readers import READERS, read_layers
+from genz.specs.readers import COMPOSITES, READERS, read_layers
+from genz.specs.readers.shared import DEFAULTS
+from genz.specs.readers.text_parts import DEFAULT_CONTEXTS
 from genz.specs.weight_files import stored_weight_bytes
 
 # A file without a dtype holds float32, except for types whose published files leave it out.
@@ -19,8 +21,22 @@ DEFAULT_DTYPE = "float32"
 DEFAULT_DTYPES = {"gpt_oss": "bfloat16"}
 # A recurrence has no positions that could end; GenZ takes this many tokens for any number.
 ENDLESS = 2**30
+ENDLESS_TYPES = (
+    *("mamba", "mamba2", "falcon_mamba", "mamba_ssm", "xlstm", "rwkv", "rwkv5", "rwkv6", "rwkv7"),
+    "recurrent_gemma",  # its attention sees a window
+)
 CONFIG_NAME = "config.json"
 MODELOPT_NAME = "hf_quant_config.json"
+PREPROCESSOR_NAME = "preprocessor_config.json"
+CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "seq_length",
+    "max_seq_len",
+    "max_context_length",
+    "model_max_length",
+)
 # Bytes a parameter: from 1.5 bits (GGUF IQ1_S) to fp64, with room for modules that GenZ does not count.
 MIN_STORED_WIDTH, MAX_STORED_WIDTH = 0.15, 16.0
 
@@ -39,7 +55,7 @@ def model_from_path(path: Path, *, treat_as: str | None = None) -> ModelSpec:
         path = path / CONFIG_NAME
     raw = read_mapping(path)
     folder = path.parent
-    modelopt = folder / MODELOPT_NAME
+    modelopt, preprocessor = folder / MODELOPT_NAME, folder / PREPROCESSOR_NAME
     return model_from_config(
         raw,
         name=folder.name if path.name == CONFIG_NAME and folder.name else path.stem,
@@ -47,6 +63,7 @@ def model_from_path(path: Path, *, treat_as: str | None = None) -> ModelSpec:
         treat_as=treat_as,
         stored_bytes=stored_weight_bytes(folder) if path.name == CONFIG_NAME else None,
         quantization=read_mapping(modelopt) if path.name == CONFIG_NAME and modelopt.is_file() else None,
+        preprocessor=read_mapping(preprocessor) if path.name == CONFIG_NAME and preprocessor.is_file() else None,
     )
 
 
@@ -58,27 +75,33 @@ def model_from_config(
     treat_as: str | None = None,
     stored_bytes: int | None = None,
     quantization: dict[str, Any] | None = None,
+    preprocessor: dict[str, Any] | None = None,
     **described: Any,
 ) -> ModelSpec:
     """Build a model from the keys of a `config.json`.
 
     `treat_as` reads it as another `model_type`, or the text part of a multimodal one where it has that type;
-    `described` is passed on to `ModelSpec` (title, aliases, sources). Raises `SpecError` with the key at fault.
+    `preprocessor` are the keys of a `preprocessor_config.json`, which say what an image becomes. `described` is passed on to `ModelSpec` (title, aliases, sources). Raises `SpecError` with the key at fault.
     """
     origin = origin or name
-    model_type = treat_as or raw.get("model_type")
+    model_type = treat_as or raw.get("model_type") or _untold_type(raw)
     if not isinstance(model_type, str):
         problem = "there is no 'model_type'" if model_type is None else f"model_type = {shown(model_type)} is not a text"
         raise SpecError(
             f"{origin}: {problem}, so this is not the config.json of a model",
             field="model_type",
             value=model_type,
-            allowed=", ".join(sorted(READERS)),
+            allowed=", ".join(sorted({*READERS, *COMPOSITES})),
             hint=_what_it_looks_like(raw),
         )
-    raw = _text_part(raw, treat_as)
+    if treat_as is None and model_type in COMPOSITES:
+        composite = COMPOSITES[model_type](Config(raw, origin=origin), Config(preprocessor or {}, origin=PREPROCESSOR_NAME))
+        described |= {"encoders": composite.encoders, "images": composite.images, "audio": composite.audio}
+        raw, text_type = composite.text, composite.text_type
+    else:
+        raw, text_type = _text_part(raw, treat_as), model_type
     config = Config(raw, origin=origin)
-    layers, embedding = read_layers(config, model_type)
+    layers, embedding = read_layers(config, text_type)
     precision = (
         precision_from_modelopt(quantization, origin=f"{origin} ({MODELOPT_NAME})")
         if quantization is not None
@@ -89,10 +112,8 @@ def model_from_config(
         model_type=model_type,
         layers=layers,
         embedding=embedding,
-        max_context=config.count(
-            "max_position_embeddings", "n_positions", "n_ctx", "seq_length", default=_default_context(model_type)
-        ),
-        dtype=_dtype(config, DEFAULT_DTYPES.get(model_type, DEFAULT_DTYPE)),
+        max_context=config.count(*CONTEXT_KEYS, default=_default_context(text_type)),
+        dtype=_dtype(config, DEFAULT_DTYPES.get(text_type, DEFAULT_DTYPE)),
         precision=precision,
         stored_weight_bytes=stored_bytes,
         **described,
@@ -142,10 +163,14 @@ def _default_context(model_type: str) -> int | None:
         "falcon": 2048,
         "gemma3_text": 131072,
         "gemma2": 8192,
-        "mamba": ENDLESS,
-        "mamba2": ENDLESS,
-        "falcon_mamba": ENDLESS,
-    }.get(model_type)
+        **dict.fromkeys(ENDLESS_TYPES, ENDLESS),
+        **DEFAULT_CONTEXTS,
+    }.get(model_type, DEFAULTS.get(model_type, {}).get("max_position_embeddings"))
+
+
+def _untold_type(raw: dict[str, Any]) -> str | None:
+    """The type of files that tell none: checkpoints of the authors of Mamba have an `ssm_cfg`."""
+    return "mamba_ssm" if "ssm_cfg" in raw and "d_model" in raw else None
 
 
 def _what_it_looks_like(raw: dict[str, Any]) -> str | None:

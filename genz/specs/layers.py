@@ -24,6 +24,7 @@ class Layer:
     each holds. `parallel`: both mixers read the same input and add to the residual once. `beside` are further mixers of
     tokens: heads of another kind that read the same input, or cross attention. `further` are matrices besides the mixers.
     Layers of one `shared` name have their parameters in common, all but those of `further`, and each has a cache of its own.
+    Of several residual `streams` the mixers see one, and all are predicted before and corrected behind them.
     """
 
     token_mixer: TokenMixer | None
@@ -35,6 +36,7 @@ class Layer:
     beside: tuple[TokenMixer, ...] = ()
     further: tuple[Matrices, ...] = ()
     shared: str | None = None
+    streams: int = 1
 
     @property
     def token_mixers(self) -> tuple[TokenMixer, ...]:
@@ -50,6 +52,13 @@ class Layer:
     def own_parts(self) -> tuple[TokenMixer | ChannelMixer, ...]:
         """The parts that no other layer shares."""
         return self.parts if self.shared is None else self.further
+
+    @property
+    def residuals(self) -> int:
+        """Additions to the residual stream: one behind each half of the layer that is there, one for both in parallel."""
+        mixes_tokens = bool(self.token_mixers or self.further)
+        halves = mixes_tokens + (self.channel_mixer is not None)
+        return min(halves, 1) if self.parallel else halves
 
     @cached_property
     def parameters(self) -> int:
@@ -71,8 +80,8 @@ class Layer:
         for part in parts:
             total += part.vectors + sum(linear.parameters for linear in part.linears)
             if isinstance(part, MixtureOfExperts):
-                experts = part.experts if all_experts else part.top_k
-                total += experts * sum(linear.parameters for linear in part.expert.linears)
+                experts = part.experts if all_experts else part.picked
+                total += round(experts * sum(linear.parameters for linear in part.expert.linears))
         return total
 
 
@@ -80,7 +89,8 @@ class Layer:
 class Embedding:
     """The way in and out: token and position tables, projections, final norm and language-model head.
 
-    A `headless` model, an encoder, gives back what its last layer makes.
+    A `headless` model, an encoder, gives back what its last layer makes. A `layer_table` of (rows, width) holds what each
+    token gives to every layer besides (per-layer embeddings).
     """
 
     vocabulary: int
@@ -93,11 +103,13 @@ class Embedding:
     projections: tuple[Linear, ...] = field(default=())
     embedding_norm_parameters: int = 0
     headless: bool = False
+    layer_table: tuple[int, int] = (0, 0)
 
     @property
     def table_parameters(self) -> int:
         """Parameters of the tables that are read by row."""
-        return self.vocabulary * self.width + self.positions * self.hidden
+        rows, width = self.layer_table
+        return self.vocabulary * self.width + self.positions * self.hidden + rows * width
 
     @cached_property
     def head(self) -> Linear:
@@ -117,7 +129,8 @@ class Encoder:
 
     `entry` are the matrices that make its tokens of patches or frames; `exit` those
     behind its layers (projector, resampler), over one of `merge` tokens. `vectors` are its further parameters: position
-    tables, norms at its ends.
+    tables, norms at its ends. Each sequence has `class_tokens` (registers, padding) that come by no matrix and do not leave.
+    `entry_rates` and `exit_rates` are the rows of each matrix for one other token where they are not one, and 1 / `merge`.
     """
 
     name: str
@@ -127,6 +140,19 @@ class Encoder:
     exit: tuple[Linear, ...] = ()
     merge: int = 1
     vectors: int = 0
+    class_tokens: int = 0
+    entry_rates: tuple[float, ...] = ()
+    exit_rates: tuple[float, ...] = ()
+
+    @property
+    def entry_rows(self) -> tuple[tuple[Linear, float], ...]:
+        """Each matrix of the way in, and its rows for one token."""
+        return tuple(zip(self.entry, self.entry_rates or (1.0,) * len(self.entry), strict=True))
+
+    @property
+    def exit_rows(self) -> tuple[tuple[Linear, float], ...]:
+        """Each matrix of the way out, and its rows for one token."""
+        return tuple(zip(self.exit, self.exit_rates or (1.0 / self.merge,) * len(self.exit), strict=True))
 
     @cached_property
     def layer_groups(self) -> tuple[tuple[Layer, int], ...]:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from genz.specs.channel_mixers import MixtureOfExperts
 from genz.specs.layers import Embedding, Encoder, Layer
+from genz.specs.media.passes import AudioRule, ImageRule
 from genz.specs.precision import Precision
 
 
@@ -26,7 +27,8 @@ class ModelSpec:
     """One model, layer by layer.
 
     `dtype` is the type its weights are stored in where they are not quantised, `precision` what its
-    `quantization_config` asks for, `stored_weight_bytes` the size of its weight files where known.
+    `quantization_config` asks for, `stored_weight_bytes` the size of its weight files where known. `images` and `audio` say
+    what a model that takes them makes of one.
     """
 
     name: str
@@ -43,6 +45,8 @@ class ModelSpec:
     sources: dict[str, str] = field(default_factory=dict)
     published: PublishedSize | None = None
     encoders: tuple[Encoder, ...] = ()
+    images: ImageRule | None = None
+    audio: AudioRule | None = None
 
     @cached_property
     def layer_groups(self) -> tuple[tuple[Layer, int], ...]:

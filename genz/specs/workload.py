@@ -34,11 +34,26 @@ class UseCase(Spec):
 
 @dataclass(frozen=True)
 class Media:
-    """What each request sends through an encoder: `sequences` (images or tiles, clips), each of `tokens` in its layers."""
+    """What each request sends through an encoder: `sequences` (images or tiles, clips), each of `tokens` in its layers.
+
+    `source_tokens` are those of an earlier encoder that each sequence attends to. `window_keys`: tokens that one sees on average
+    in layers that attend within windows, where not all windows are whole.
+    """
 
     encoder: str
     sequences: Number
     tokens: Number
+    source_tokens: Number = 0
+    window_keys: Number | None = None
+
+
+@dataclass(frozen=True)
+class PromptPart:
+    """Part of a prompt that is no text: `count` images or clips (its `kind`), and the `tokens` that each takes."""
+
+    kind: str
+    count: int
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,8 @@ class Workload:
 
     `cached_tokens` of each prompt are in the KV cache already (a prefix hit). Each request keeps
     `beams` sequences, which share the cache of the prompt. `source_tokens` are those that an encoder hands to cross attention,
-    `media` what passes encoders before the prompt does. Numbers may be arrays or symbols.
+    `media` what passes encoders before the prompt does. `parts` tell which of the input tokens are no text. Numbers may be
+    arrays or symbols.
     """
 
     input_tokens: Number
@@ -57,11 +73,17 @@ class Workload:
     cached_tokens: Number = 0
     source_tokens: Number = 0
     media: tuple[Media, ...] = ()
+    parts: tuple[PromptPart, ...] = ()
+
+    @property
+    def media_tokens(self) -> int:
+        """Input tokens that stand for images and clips."""
+        return sum(part.count * part.tokens for part in self.parts)
 
     @property
     def figures(self) -> dict[str, Number]:
         """Every number of the workload by its name."""
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "media"}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("media", "parts")}
         each = {f"media.{i}.{name}": getattr(m, name) for i, m in enumerate(self.media) for name in ("sequences", "tokens")}
         return own | each
 

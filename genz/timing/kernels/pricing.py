@@ -36,6 +36,8 @@ _PASSES = {
     "rope": "rope",
     "residual": "residual",
     "activation": "activation",
+    "output_gate": "activation",
+    "gate_norm": "norm",
     "experts_activation": "activation",
 }
 # Kernels of layers with a state, as measured tables name them.
