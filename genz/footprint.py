@@ -141,7 +141,7 @@ def _embedding_bytes(model: ModelSpec, widths: Widths, ranks: int, stage: Stage)
         shares_table = embedding.tied and stage.is_first
         tables += 0 if shares_table or embedding.headless else local_elements(embedding.head, ranks)
         others += embedding.final_norm_parameters + (embedding.vocabulary if embedding.head_bias else 0)
-        others += sum(linear.parameters for linear in embedding.projections[1:])
+        others += sum(linear.parameters for linear in (*embedding.projections[1:], *embedding.exits))
     return tables * widths.embedding_bytes + others * widths.base_bytes
 
 
@@ -186,7 +186,7 @@ def request_cache_bytes(
     for mixer, count in _mixers(model, stage):
         if not mixer.cache_heads:
             continue
-        own = 0 if mixer.source is not None else cached_tokens(mixer, workload.output_tokens)
+        own = 0 if mixer.source is not None else cached_tokens(mixer, workload.generated_tokens)
         prompt = workload.source_tokens if mixer.source is not None else workload.input_tokens
         prompt = prompt if mixer.reach is None else minimum(prompt, mixer.reach - own)
         blocks = ceil_div((prompt + own) / shares, block_size) + (workload.beams - 1) * ceil_div(own / shares, block_size)
@@ -246,7 +246,8 @@ def footprint(
     }
 
     def stage_memory(stage: Stage) -> Memory:
-        sampled = requests * workload.beams if stage.is_last else 0.0 * requests
+        samples = stage.is_last and not model.embedding.headless
+        sampled = requests * workload.beams if samples else 0.0 * requests
         vocabulary = whole_ceil_div(model.embedding.vocabulary, parallelism.tensor)
         return Memory(
             weights_bytes=weight_bytes(model, widths, parallelism, stage)

@@ -118,7 +118,8 @@ TINY: dict[str, Config] = {
     },
     "qwen3_vl": {"text_config": {**QWEN, "head_dim": 12, "rope_parameters": MROPE}, "vision_config": QWEN3_TOWER},
     "qwen3_vl_moe": {
-        "text_config": {**QWEN, **EXPERTS, "rope_parameters": MROPE}, "vision_config": QWEN3_TOWER, "tie_word_embeddings": False,
+        "text_config": {**QWEN, **EXPERTS, "rope_parameters": MROPE}, "vision_config": QWEN3_TOWER,
+        "tie_word_embeddings": False,
     },
     "qwen2_audio": {
         "text_config": {**QWEN, "model_type": "qwen2"},

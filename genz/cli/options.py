@@ -72,6 +72,7 @@ _WORKLOAD = (
     ),
     click.option("--isl", "--input", "--input-len", "input", type=WholeNumber(), help="Input tokens of each request."),
     click.option("--osl", "--output", "--output-len", "output", type=WholeNumber(), help="Output tokens of each request."),
+    click.option("--embed", is_flag=True, help="Ask a decoder for an embedding of its input instead."),
     click.option(
         "--batch",
         "--batch-size",

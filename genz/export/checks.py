@@ -58,6 +58,9 @@ def check_chip(question: Question, engine: str, makers: Mapping[str, tuple[str, 
 def check_model(question: Question, engine: str) -> None:
     """Raise `UnsupportedError` for a model whose memory in an engine GenZ cannot tell: states, encoders, cross attention."""
     model = question.model
+    if question.workload.embeds or not model.generates:
+        reason = "what it exports are servers that generate"
+        raise refuse("model", model.name, reason, "a decoder, and an output of one token or more")
     mixers = [mixer for layer, _ in model.layer_groups for mixer in layer.token_mixers]
     plain = all(isinstance(mixer, (Attention, LatentAttention)) and mixer.causal and mixer.source is None for mixer in mixers)
     if model.encoders or not plain or any(layer.beside for layer, _ in model.layer_groups):

@@ -44,7 +44,8 @@ def build(
     operators: list[Operator] = [*_entry_operators(model, context)] if stage.is_first else []
     built: Parts = {}
     for layer, count in model.groups_between(stage.start, stage.end):
-        operators += _layer_operators(layer, count, context, built)
+        if not _is_passed_over(layer, step):
+            operators += _layer_operators(layer, count, context, built)
     if stage.is_last:
         operators += _exit_operators(model, context)
     else:
@@ -64,11 +65,25 @@ def build_encoder(
     context = Context(step, widths, engine, parallelism)
     end = context.within(encoder.name, 1)
     passing = context.tokens - total([group.sequences for group in step.groups]) * encoder.class_tokens / context.prompt_split
-    operators = [end.linear(linear, passing * rate) for linear, rate in encoder.entry_rows]
+    operators = [_look_up(end, encoder.hidden, encoder.tables)] if encoder.tables else []
+    operators += [end.linear(linear, passing * rate) for linear, rate in encoder.entry_rows]
     built: Parts = {}
     for layer, count in encoder.layer_groups:
         operators += _layer_operators(layer, count, context, built)
     return (*operators, *(end.linear(linear, passing * rate) for linear, rate in encoder.exit_rows))
+
+
+def _look_up(context: Context, width: int, tables: int) -> Operator:
+    """Rows of `tables` for every token: of tokens, and of positions where they are learned."""
+    widths = context.widths
+    demand = gather(context.tokens * tables, width, table_bytes=widths.embedding_bytes, output_bytes=widths.base_bytes)
+    return context.operator("embedding", "embedding", demand)
+
+
+def _is_passed_over(layer: Layer, step: Step) -> bool:
+    """Whether a layer attends to an encoder's output alone and there is none: a prompt without images skips it whole."""
+    crosses = layer.token_mixer is not None and layer.token_mixer.source is not None
+    return crosses and all(isinstance(group.source_tokens, int) and group.source_tokens == 0 for group in step.groups)
 
 
 def _hand_over(model: ModelSpec, step_context: Context) -> Operator:
@@ -193,14 +208,10 @@ def _residual_operators(layer: Layer, context: Context) -> Iterable[Operator]:
 def _entry_operators(model: ModelSpec, step_context: Context) -> Iterable[Operator]:
     context = step_context.within("embedding", 1)
     embedding, widths = model.embedding, step_context.widths
-    tables = 2 if embedding.positions else 1
-    yield context.operator(
-        "embedding",
-        "embedding",
-        gather(context.tokens * tables, embedding.width, table_bytes=widths.embedding_bytes, output_bytes=widths.base_bytes),
-    )
+    yield _look_up(context, embedding.width, 2 if embedding.positions else 1)
+    made = context.tokens - context.sequences * embedding.class_tokens / context.prompt_split
     for projection in embedding.projections[:1]:
-        yield context.linear(projection, context.tokens)
+        yield context.linear(projection, made)
     yield from context.sum_over_ranks("embedding", embedding.hidden)
     rows, width = embedding.layer_table
     if rows:
@@ -213,12 +224,13 @@ def _exit_operators(model: ModelSpec, step_context: Context) -> Iterable[Operato
     context = step_context.within("head", 1)
     embedding, widths = model.embedding, step_context.widths
     sampled = context.step.sampled
-    if not context.engine.fuses("norm"):
+    normed = context.tokens if embedding.headless else sampled
+    if not context.engine.fuses("norm") and (embedding.final_norm_parameters or not embedding.headless):
         yield context.operator(
             "final_norm",
             "elementwise",
             elementwise(
-                sampled * embedding.hidden,
+                normed * embedding.hidden,
                 reads=1,
                 writes=1,
                 flops=NORM_FLOPS,
@@ -227,6 +239,8 @@ def _exit_operators(model: ModelSpec, step_context: Context) -> Iterable[Operato
         )
     for projection in embedding.projections[1:]:
         yield context.linear(projection, context.tokens)
+    for matrix in embedding.exits:
+        yield context.linear(matrix, sampled if embedding.pools else context.tokens)
     if embedding.headless:
         return
     inputs, outputs = embedding.head.local(context.tensor_parallel)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from genz.graph.step import Category, Group, Operator, Run, Step
-from genz.numerics import Number
+from genz.numerics import Number, total
 from genz.operators.demand import Demand
 from genz.operators.gemm import gemm
 from genz.operators.visibility import Sight
@@ -70,6 +70,11 @@ class Context:
     def tokens(self) -> Number:
         """New tokens that the linear operators of one device see."""
         return self.step.tokens / self.prompt_split
+
+    @property
+    def sequences(self) -> Number:
+        """Sequences of the step: each device has a part of every one of them."""
+        return total([group.sequences for group in self.step.groups])
 
     @property
     def elementwise_tokens(self) -> Number:

@@ -28,8 +28,9 @@ def feed_forward_operators(mixer: FeedForward, context: Context, *, reduces: boo
 
 def matrices_operators(mixer: Matrices, context: Context) -> Iterable[Operator]:
     """The GEMMs of matrices that stand by themselves, and the sum over ranks where the last one is split by its inputs."""
+    rows = context.sequences if mixer.per_sequence else context.tokens
     for linear in mixer.linears:
-        yield context.linear(linear, context.tokens)
+        yield context.linear(linear, rows)
     if mixer.reduces:
         yield from context.sum_over_ranks("matrices", mixer.hidden)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from genz.errors import InvalidValueError, UnsupportedError, shown
-from genz.numerics import Number, is_symbolic
+from genz.numerics import is_symbolic
 from genz.specs.media.passes import Passes, parse_image_size, parse_seconds
 from genz.specs.model import ModelSpec
 from genz.specs.workload import PromptPart, Workload, check_count

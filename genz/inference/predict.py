@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from genz import units
-from genz.errors import InvalidValueError
+from genz.errors import InvalidValueError, UnsupportedError
 from genz.inference import limits
 from genz.inference.evaluate import evaluate
 from genz.inference.prediction import Prediction
@@ -60,13 +60,15 @@ def predict(
     image_size: str | tuple[int, int] | None = None,
     image_tokens: int | None = None,
     audio: str | float | None = None,
+    embed: bool = False,
 ) -> Prediction:
     """Predict TTFT, TPOT, throughput, memory, energy and power of one static batch.
 
     Args:
         model: name, hub id, or path of a `config.json`; or a `ModelSpec`.
         platform: chips and their number, as in `"8x h100-sxm"`, a platform's name or a path; or a spec.
-        input, output: tokens of each request's prompt and answer; from the use case if left out.
+        input, output: tokens of each request's prompt and answer; from the use case if left out. An encoder has no output;
+            `input` of an encoder-decoder is what its encoder reads.
         batch: requests in the whole deployment; replicas share them.
         beams: sequences that each request keeps; they share the cache of the prompt.
         cached: tokens of each prompt that are in the cache already.
@@ -94,7 +96,8 @@ def predict(
         treat_as: read a configuration as another `model_type`.
         images: images of each request, before the `input` tokens of its text; each becomes the tokens that the model's
             processor makes of `image_size` ("1280x720", width by height), or `image_tokens` where a technique prunes them.
-        audio: length of the clip of each request, as "30 s".
+        audio: length of the clip of each request, as "30 s"; Whisper takes its windows as so many sequences.
+        embed: ask a decoder for an embedding of its input: nothing is generated, and its head is not run. Encoders do no other.
 
     Raises:
         UnknownNameError, InvalidValueError, SpecError, UnsupportedError: the question is not sound.
@@ -136,7 +139,16 @@ def predict(
         image_size=image_size,
         image_tokens=image_tokens,
         audio=audio,
+        embed=embed,
     )
+    if question.model.denoises:
+        raise UnsupportedError(
+            f"{question.model.name} makes its output in steps of denoising",
+            field="model",
+            value=question.model.name,
+            allowed="a model that generates token by token, or an encoder",
+            hint="ask genz.diffuse",
+        )
     prices = settle_prices(question.platform, price, energy_price, carbon_intensity)
     return answer(question, prices=prices, slo=case.slo if case else None)
 

@@ -18,7 +18,7 @@ from genz.inference.question import Question
 from genz.inference.uncertainty import intervals
 from genz.numerics import Number
 from genz.specs.parallelism import FLAGS
-from genz.specs.workload import SLO
+from genz.specs.workload import MAX_COUNT, SLO
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +86,23 @@ class Prediction:
     def throughput(self) -> Number:
         """Output tokens of the whole deployment over E2E [1/s]."""
         return self.outcome.output_tokens_per_s
+
+    @property
+    def sequences_per_s(self) -> Number:
+        """Requests of the whole deployment over E2E: embeddings or scores of a model that generates nothing [1/s]."""
+        return self.question.workload.batch / self.e2e
+
+    @property
+    def input_tokens_per_s(self) -> Number:
+        """Input tokens of the whole deployment over E2E, those that an encoder reads among them [1/s]."""
+        workload = self.question.workload
+        read = workload.source_tokens if self.question.model.source is not None else workload.input_tokens
+        return workload.batch * read / self.e2e
+
+    @property
+    def energy_per_sequence(self) -> Number:
+        """Energy of the whole deployment per request [J]."""
+        return self.energy / self.question.workload.batch
 
     @property
     def memory(self) -> Memory:
@@ -181,8 +198,11 @@ class Prediction:
             "tpot_s": self.tpot,
             "e2e_s": self.e2e,
             "output_tokens_per_s": self.throughput,
+            "sequences_per_s": self.sequences_per_s,
+            "input_tokens_per_s": self.input_tokens_per_s,
             "energy_j": self.energy,
             "energy_j_per_output_token": outcome.energy_per_output_token,
+            "energy_j_per_sequence": self.energy_per_sequence,
             "power_w": self.power,
             "bound": self.bound,
             "fidelity": self.fidelity,
@@ -207,7 +227,7 @@ class Prediction:
             "phases": {name: phase.to_dict() for name, phase in self.phases.items()},
             "encoders": _describe_encoders(outcome),
             "limits": {
-                "largest_batch": self.largest_batch,
+                "largest_batch": self.largest_batch if self.largest_batch < MAX_COUNT else None,
                 "longest_context_tokens": self.longest_context,
                 "critical_batch_tokens": self.critical_batch,
             },
@@ -293,6 +313,7 @@ def _describe_workload(question: Question) -> dict[str, Any]:
         "batch": workload.batch,
         "beams": workload.beams,
         "cached_tokens": workload.cached_tokens,
+        "embeds": workload.embeds,
         "media_tokens": workload.media_tokens,
         "media": [{"kind": p.kind, "count": p.count, "tokens_each": p.tokens} for p in workload.parts],
         "source_tokens": workload.source_tokens,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from genz.errors import InvalidValueError, shown, unknown_name
+from genz.inference.lengths import images_for, lengths_for, with_source
 from genz.inference.media import with_media
 from genz.numerics import Number, ceil_div, every, is_symbolic, minimum
 from genz.operators.moe import exponent_of
@@ -110,6 +111,7 @@ def settle_question(
     image_size: str | tuple[int, int] | None = None,
     image_tokens: int | None = None,
     audio: str | float | None = None,
+    embed: bool = False,
 ) -> Question:
     """Resolve names and check values; see `genz.predict` for the meaning of each argument.
 
@@ -121,10 +123,21 @@ def settle_question(
     case = use_case_of(use_case)
     if fidelity not in FIDELITIES:
         raise unknown_name("fidelity", str(fidelity), FIDELITIES)
-    workload = _workload(case, input=input, output=output, batch=batch, beams=beams, cached=cached)
-    workload = with_media(
-        model_spec, workload, images=images, image_size=image_size, image_tokens=image_tokens, audio=audio
+    lengths = lengths_for(
+        model_spec, case, input=input, output=output, images=images, image_size=image_size, audio=audio, embed=embed
     )
+    model_spec = lengths.model
+    workload = _workload(case, input=lengths.input, output=lengths.output, batch=batch, beams=beams, cached=cached)
+    workload = replace(workload, embeds=lengths.embeds, parts=lengths.parts)
+    workload = with_media(
+        model_spec,
+        workload,
+        images=images_for(model_spec, images),
+        image_size=lengths.image_size,
+        image_tokens=image_tokens,
+        audio=audio,
+    )
+    workload = with_source(model_spec, workload, max_model_len)
     _check_lengths(model_spec, workload, max_model_len)
     parallelism = fill(
         devices=platform_spec.devices,
@@ -222,8 +235,9 @@ def _check_lengths(model: ModelSpec, workload: Workload, max_model_len: int | No
         limit = _whole(max_model_len, "max_model_len")
     longest = workload.final_context
     if not is_symbolic(longest) and not every(longest <= limit):
+        asked = f"{workload.input_tokens} input" + ("" if workload.embeds else f" and {workload.output_tokens} output")
         raise InvalidValueError(
-            f"{workload.input_tokens} input and {workload.output_tokens} output tokens are more than "
+            f"{asked} tokens are more than "
             f"{'max_model_len' if max_model_len is not None else model.name + ' was made for'}: {limit}",
             field="max_model_len",
             value=longest,

@@ -53,21 +53,23 @@ def rank_load(
     `UnknownNameError` for another routing.
 
     Where k / G of the experts are picked in each of G `even_groups`, g = gcd(G, r) shares of the ranks hold whole groups
-    each, and have exactly the g-th part of all pairs: the load is that of r / g ranks among E / g experts, of which k / g are
-    picked. Of picks that fall on `zero_experts` no rank has any: k E / (E + Z) are left, all k of them in the worst case.
+    each, and have exactly the g-th part of all pairs: within one, a pick falls on a rank with the probability q = g / r, and
+    the variance is mu (1 - q). Of picks that fall on `zero_experts` no rank has any: mu = T k E / (E + Z) / r, q = g E / (E +
+    Z) / r; in the worst case none does.
     """
     exponent = exponent_of(routing)
     shares = math.gcd(even_groups, ranks)
-    experts, top_k, zero, ranks = experts / shares, top_k / shares, zero_experts / shares, ranks // shares
-    picked = top_k * experts / (experts + zero)
-    worst = min(top_k, math.ceil(experts / ranks)) * ranks / picked
-    if routing == "balanced" or ranks == 1:
+    within = ranks // shares
+    experts, top_k, zero = experts / shares, top_k / shares, zero_experts / shares
+    weighted = experts / (experts + zero)
+    worst = min(top_k, math.ceil(experts / within)) * within / (top_k * weighted)
+    if routing == "balanced" or within == 1:
         return 1.0
     if routing == "worst":
         return worst
     if exponent is not None:
-        return minimum(PowerLaw(exponent, tokens, experts + zero, top_k).largest_load(ranks), worst)
-    spread: Number = ((ranks - 1) / maximum(tokens * picked, 1)) ** 0.5
+        return minimum(PowerLaw(exponent, tokens, experts + zero, top_k).largest_load(within, among=ranks), worst)
+    spread: Number = ((within - weighted) / maximum(tokens * top_k * weighted, 1)) ** 0.5
     return minimum(1 + largest_of(ranks) * spread, worst)
 
 

@@ -46,7 +46,8 @@ def sight(
     below the window, pairs = m c + m (m + 1) / 2 + (n - m) w, keys = min(c + n, w + n - 1). Chunk C:
     pairs = P(c + n) - P(c), with P the pairs of a prompt of that length; keys from the first chunk on.
     `shared` tokens of the context belong to a prompt that other beams share (full attention only). Attention that is not
-    causal sees all keys from every query, or those of its window or chunk, which lies around it: pairs = n min(c + n, w).
+    causal sees all keys from every query, or those of its chunk: pairs = n min(c + n, C); a window lies around a query, with
+    half of it on each side: pairs = n + S(c + n) - S(c) + S(n) with S(x) = min(0, h) + ... + min(x - 1, h) and h = w // 2.
     A query that sees the `selected` best of the keys before it has as many pairs as under a window of that size; the keys
     that are read at all are min(c + n, n selected) at most, as queries may choose different ones.
     """
@@ -54,8 +55,9 @@ def sight(
         seen_by_each = sight(context, new_tokens, window=selected)
         return Sight(seen_by_each.pairs, minimum(context + new_tokens, new_tokens * selected))
     if not causal:
-        reach = chunk if window is None else window
-        seen = context + new_tokens if reach is None else minimum(context + new_tokens, reach)
+        if window is not None:
+            return Sight(_pairs_both_ways(context, new_tokens, window // 2), context + new_tokens)
+        seen = context + new_tokens if chunk is None else minimum(context + new_tokens, chunk)
         return Sight(new_tokens * seen, context + new_tokens)
     if chunk is not None:
         pairs = _chunked_pairs(context + new_tokens, chunk) - _chunked_pairs(context, chunk)
@@ -65,6 +67,16 @@ def sight(
     below = clip(window - context, 0, new_tokens)
     pairs = below * (context + (below + 1) / 2) + (new_tokens - below) * window
     return Sight(pairs, minimum(context + new_tokens, window + new_tokens - 1))
+
+
+def _pairs_both_ways(context: Number, new_tokens: Number, half: int) -> Number:
+    """Pairs of the last `new_tokens` queries with themselves and up to `half` keys on either side."""
+
+    def sides(tokens: Number) -> Number:
+        near = minimum(tokens, half)
+        return near * (near - 1) / 2 + (tokens - near) * half
+
+    return new_tokens + sides(context + new_tokens) - sides(context) + sides(new_tokens)
 
 
 def _chunked_pairs(tokens: Number, chunk: int) -> Number:

@@ -12,7 +12,7 @@ from genz.specs.linear import Linear
 class FeedForward:
     """Two matrices with an activation between them, or three where a gate multiplies (SwiGLU, GeGLU).
 
-    An activation that learns, such as xIELU, has `activation_parameters` of its own.
+    An activation that learns, such as xIELU, has `activation_parameters` of its own. `down_bias`: the last matrix alone has one.
     """
 
     hidden: int
@@ -20,6 +20,7 @@ class FeedForward:
     gated: bool = True
     bias: bool = False
     activation_parameters: int = 0
+    down_bias: bool = False
 
     kind = "feed_forward"
 
@@ -29,7 +30,7 @@ class FeedForward:
         first = tuple(
             Linear(name, self.hidden, self.intermediate, bias=self.bias, split="column", fused_as="gate_up") for name in names
         )
-        return (*first, Linear("down", self.intermediate, self.hidden, bias=self.bias, split="row"))
+        return (*first, Linear("down", self.intermediate, self.hidden, bias=self.bias or self.down_bias, split="row"))
 
     @property
     def vectors(self) -> int:
@@ -87,13 +88,14 @@ class Matrices:
     """Matrices that every token passes besides the mixers of a layer: replacements of a mixer, adapters, projections.
 
     `vectors` are further parameters that go with them. `reduces`: the last one is split by its inputs, so that a sum over
-    tensor-parallel ranks follows.
+    tensor-parallel ranks follows. `per_sequence`: they see one vector of each sequence instead (a time step, a class).
     """
 
     hidden: int
     linears: tuple[Linear, ...]
     vectors: int = 0
     reduces: bool = False
+    per_sequence: bool = False
 
     kind = "matrices"
 

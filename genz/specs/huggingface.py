@@ -11,8 +11,8 @@ from genz.specs.config import Config
 from genz.specs.model import ModelSpec
 from genz.specs.precision import data_type
 from genz.specs.quantization import precision_from_config, precision_from_modelopt
-from genz.specs.readers import COMPOSITES, READERS, read_layers
-from genz.specs.readers.shared import DEFAULTS
+from genz.specs.readers import COMPOSITES, DEFAULTS, READERS, read_layers
+from genz.specs.readers.denoisers import CLASS_NAMES
 from genz.specs.readers.text_parts import DEFAULT_CONTEXTS
 from genz.specs.weight_files import stored_weight_bytes
 
@@ -94,9 +94,12 @@ def model_from_config(
             allowed=", ".join(sorted({*READERS, *COMPOSITES})),
             hint=_what_it_looks_like(raw),
         )
-    if treat_as is None and model_type in COMPOSITES:
+    max_context = None
+    if model_type in COMPOSITES:
         composite = COMPOSITES[model_type](Config(raw, origin=origin), Config(preprocessor or {}, origin=PREPROCESSOR_NAME))
         described |= {"encoders": composite.encoders, "images": composite.images, "audio": composite.audio}
+        described |= {"source": composite.source, "denoises": composite.denoises}
+        max_context = composite.max_context
         raw, text_type = composite.text, composite.text_type
     else:
         raw, text_type = _text_part(raw, treat_as), model_type
@@ -112,7 +115,7 @@ def model_from_config(
         model_type=model_type,
         layers=layers,
         embedding=embedding,
-        max_context=config.count(*CONTEXT_KEYS, default=_default_context(text_type)),
+        max_context=max_context or config.count(*CONTEXT_KEYS, default=_default_context(text_type)),
         dtype=_dtype(config, DEFAULT_DTYPES.get(text_type, DEFAULT_DTYPE)),
         precision=precision,
         stored_weight_bytes=stored_bytes,
@@ -169,7 +172,9 @@ def _default_context(model_type: str) -> int | None:
 
 
 def _untold_type(raw: dict[str, Any]) -> str | None:
-    """The type of files that tell none: checkpoints of the authors of Mamba have an `ssm_cfg`."""
+    """The type of files that tell none: checkpoints of the authors of Mamba have an `ssm_cfg`, those of diffusers a class."""
+    if str(raw.get("_class_name")) in CLASS_NAMES:
+        return CLASS_NAMES[str(raw["_class_name"])]
     return "mamba_ssm" if "ssm_cfg" in raw and "d_model" in raw else None
 
 

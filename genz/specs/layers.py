@@ -55,9 +55,10 @@ class Layer:
 
     @property
     def residuals(self) -> int:
-        """Additions to the residual stream: one behind each half of the layer that is there, one for both in parallel."""
+        """Additions to the residual stream: one behind each half that is there and cross attention, one where parallel."""
         mixes_tokens = bool(self.token_mixers or self.further)
-        halves = mixes_tokens + (self.channel_mixer is not None)
+        crosses = sum(mixer.source is not None for mixer in self.beside) if self.token_mixer is not None else 0
+        halves = mixes_tokens + crosses + (self.channel_mixer is not None)
         return min(halves, 1) if self.parallel else halves
 
     @cached_property
@@ -90,7 +91,9 @@ class Embedding:
     """The way in and out: token and position tables, projections, final norm and language-model head.
 
     A `headless` model, an encoder, gives back what its last layer makes. A `layer_table` of (rows, width) holds what each
-    token gives to every layer besides (per-layer embeddings).
+    token gives to every layer besides (per-layer embeddings). `exits` are matrices that stand in the place of a head: a pooler
+    and a classifier, which see one token of each sequence if it `pools`, or a projection of every token. Of each sequence
+    `class_tokens` come by no matrix of the way in.
     """
 
     vocabulary: int
@@ -104,6 +107,9 @@ class Embedding:
     embedding_norm_parameters: int = 0
     headless: bool = False
     layer_table: tuple[int, int] = (0, 0)
+    exits: tuple[Linear, ...] = ()
+    pools: bool = True
+    class_tokens: int = 0
 
     @property
     def table_parameters(self) -> int:
@@ -119,7 +125,7 @@ class Embedding:
     @property
     def parameters(self) -> int:
         head = 0 if self.headless else self.head.parameters - (self.width * self.vocabulary if self.tied else 0)
-        projections = sum(linear.parameters for linear in self.projections)
+        projections = sum(linear.parameters for linear in (*self.projections, *self.exits))
         return self.table_parameters + head + projections + self.final_norm_parameters + self.embedding_norm_parameters
 
 
@@ -131,6 +137,7 @@ class Encoder:
     behind its layers (projector, resampler), over one of `merge` tokens. `vectors` are its further parameters: position
     tables, norms at its ends. Each sequence has `class_tokens` (registers, padding) that come by no matrix and do not leave.
     `entry_rates` and `exit_rates` are the rows of each matrix for one other token where they are not one, and 1 / `merge`.
+    An encoder of text looks its tokens up in `tables` of the model's.
     """
 
     name: str
@@ -143,6 +150,7 @@ class Encoder:
     class_tokens: int = 0
     entry_rates: tuple[float, ...] = ()
     exit_rates: tuple[float, ...] = ()
+    tables: int = 0
 
     @property
     def entry_rows(self) -> tuple[tuple[Linear, float], ...]:

@@ -101,7 +101,7 @@ class Attention:
     @property
     def cache_heads(self) -> int:
         """Heads whose caches differ; none where nothing is kept: each pass of an encoder starts anew, another layer keeps it."""
-        return self.kv_heads if (self.causal or self.source is not None) and not self.borrows else 0
+        return self.kv_heads if self.causal and not self.borrows else 0
 
     def cached_width(self, ranks: int = 1) -> int:
         """Elements that one token leaves in the cache of one rank: keys and values of its KV heads."""

@@ -56,14 +56,19 @@ class PromptPart:
     tokens: int
 
 
+# What of a workload is no number.
+_STRUCTURE = ("media", "parts", "embeds")
+
+
 @dataclass(frozen=True)
 class Workload:
     """One static batch: `batch` requests in the whole deployment that start together.
 
     `cached_tokens` of each prompt are in the KV cache already (a prefix hit). Each request keeps
     `beams` sequences, which share the cache of the prompt. `source_tokens` are those that an encoder hands to cross attention,
-    `media` what passes encoders before the prompt does. `parts` tell which of the input tokens are no text. Numbers may be
-    arrays or symbols.
+    `media` what passes encoders before the prompt does. `parts` tell which of the input tokens are no text. Where a request
+    `embeds`, what it gives back is its embedding or its score: that stands as one output token, and nothing is generated.
+    Numbers may be arrays or symbols.
     """
 
     input_tokens: Number
@@ -74,6 +79,7 @@ class Workload:
     source_tokens: Number = 0
     media: tuple[Media, ...] = ()
     parts: tuple[PromptPart, ...] = ()
+    embeds: bool = False
 
     @property
     def media_tokens(self) -> int:
@@ -83,7 +89,7 @@ class Workload:
     @property
     def figures(self) -> dict[str, Number]:
         """Every number of the workload by its name."""
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("media", "parts")}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _STRUCTURE}
         each = {f"media.{i}.{name}": getattr(m, name) for i, m in enumerate(self.media) for name in ("sequences", "tokens")}
         return own | each
 
@@ -93,9 +99,14 @@ class Workload:
         return self.input_tokens - self.cached_tokens
 
     @property
+    def generated_tokens(self) -> Number:
+        """Output tokens that take a position: all, or none where a request asks for its embedding."""
+        return 0 if self.embeds else self.output_tokens
+
+    @property
     def final_context(self) -> Number:
         """Positions that a sequence occupies when its last token has been generated."""
-        return self.input_tokens + self.output_tokens
+        return self.input_tokens + self.generated_tokens
 
     def validate(self) -> None:
         """Raise `InvalidValueError` for a count that is not a whole number in its range."""

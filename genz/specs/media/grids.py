@@ -22,7 +22,7 @@ class FixedGrid:
     """Every image becomes one square of `side` pixels: LLaVA, PaliGemma, Gemma 3 without pan and scan, BLIP-2.
 
     The tower sees its patches and `class_tokens` more; the prompt takes `prompt_tokens` of it. Images pass a `resampler` of as
-    many queries, where there is one.
+    many queries, where there is one, and towers `beside` it: the name of each, and its class tokens.
     """
 
     side: int
@@ -30,14 +30,16 @@ class FixedGrid:
     prompt_tokens: int
     class_tokens: int = 0
     resampler: str | None = None
+    beside: tuple[tuple[str, int], ...] = ()
 
     @property
     def native(self) -> tuple[int, int]:
         return self.side, self.side
 
     def passes(self, width: int, height: int) -> Passes:  # noqa: ARG002 (all sizes become one)
-        tokens = (self.side // self.patch) ** 2 + self.class_tokens
-        media = [Media(VISION, 1, tokens)]
+        patches = (self.side // self.patch) ** 2
+        tokens = patches + self.class_tokens
+        media = [Media(VISION, 1, tokens), *(Media(name, 1, patches + extra) for name, extra in self.beside)]
         if self.resampler is not None:
             media.append(Media(self.resampler, 1, self.prompt_tokens, source_tokens=tokens))
         return Passes(tuple(media), self.prompt_tokens)

@@ -50,6 +50,24 @@ class PaddedWindow:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Whisper: a clip is cut into windows of 30 s, the last one padded, that the encoder's `positions` take, two frames each.
+
+    Source: Radford et al., arXiv:2212.04356, section 2.1; `WhisperFeatureExtractor`.
+    """
+
+    positions: int = 1500
+
+    @property
+    def seconds(self) -> float:
+        """Length of a window [s]."""
+        return 2 * self.positions * SAMPLES_PER_FRAME / SAMPLES_PER_SECOND
+
+    def passes(self, seconds: float) -> Passes:
+        return Passes((Media(AUDIO, math.ceil(seconds / self.seconds), self.positions),), 0)
+
+
+@dataclass(frozen=True)
 class ConvolvedChunks:
     """Qwen3-Omni: chunks of 2 x `window` frames that three convolutions shrink, and attention within `inferred` frames.
 

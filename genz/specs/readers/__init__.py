@@ -11,8 +11,13 @@ from genz.specs.config import Config
 from genz.specs.layers import Embedding, Layer
 from genz.specs.readers import (
     custom_code,
+    denoisers,
     dense,
     earlier,
+    embedders,
+    encoder_decoders,
+    encoders,
+    encoders_vision,
     experts,
     experts_custom_code,
     experts_grouped_query,
@@ -24,16 +29,19 @@ from genz.specs.readers import (
     layer_norm,
     linear_attention,
     multimodal,
-    multimodal_audio,
+    multimodal_fused,
+    multimodal_qwen,
+    multimodal_tiles,
     parallel_blocks,
     receptance,
     recurrent,
     root_mean_square,
+    shared,
     text_parts,
     window,
 )
 from genz.specs.readers.composite import CompositeReader
-from genz.specs.readers.shared import DEFAULTS, Reader
+from genz.specs.readers.shared import Reader
 
 READERS: dict[str, Reader] = {
     **dense.READERS,
@@ -55,9 +63,30 @@ READERS: dict[str, Reader] = {
     **layer_list.READERS,
     **gemma3n.READERS,
     **text_parts.READERS,
+    **encoders.READERS,
+    **encoders_vision.READERS,
+    **encoder_decoders.READERS,
+    **denoisers.READERS,
 }
-# Models of several parts: a text model behind encoders.
-COMPOSITES: dict[str, CompositeReader] = {**multimodal.COMPOSITES, **multimodal_audio.COMPOSITES}
+# What transformers takes where a file leaves a key out.
+DEFAULTS = {
+    **shared.DEFAULTS,
+    **encoders.DEFAULTS,
+    **encoders_vision.DEFAULTS,
+    **encoder_decoders.DEFAULTS,
+    **denoisers.DEFAULTS,
+}
+# Models of several parts: a text model behind encoders, an encoder-decoder, what makes all of its output at once.
+COMPOSITES: dict[str, CompositeReader] = {
+    **multimodal.COMPOSITES,
+    **multimodal_tiles.COMPOSITES,
+    **multimodal_qwen.COMPOSITES,
+    **multimodal_fused.COMPOSITES,
+    **encoders.COMPOSITES,
+    **encoders_vision.COMPOSITES,
+    **encoder_decoders.COMPOSITES,
+    **denoisers.COMPOSITES,
+}
 
 
 def read_layers(config: Config, model_type: str) -> tuple[tuple[Layer, ...], Embedding]:
@@ -76,4 +105,5 @@ def read_layers(config: Config, model_type: str) -> tuple[tuple[Layer, ...], Emb
             allowed=", ".join(sorted({*READERS, *COMPOSITES})),
             hint=f"{suggestion}if it has the same shape as one of them, say so with '--as {close[0] if close else 'llama'}'",
         )
-    return reader(Config({**DEFAULTS.get(model_type, {}), **config.raw}, origin=config.origin))
+    filled = Config({**DEFAULTS.get(model_type, {}), **config.raw}, origin=config.origin)
+    return embedders.as_embedder(filled, reader(filled))

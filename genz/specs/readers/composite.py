@@ -10,17 +10,24 @@ from genz.errors import SpecError, nearest, shown
 from genz.specs.config import Config
 from genz.specs.layers import Encoder
 from genz.specs.media.passes import AudioRule, ImageRule
+from genz.specs.model import Source
 
 
 @dataclass(frozen=True)
 class Composite:
-    """A multimodal model: its text part, to be read as `text_type`, its encoders, and what its processors make of media."""
+    """A multimodal model: its text part, to be read as `text_type`, its encoders, and what its processors make of media.
+
+    Other models that are more than layers and an embedding are read so too: an encoder-decoder has a `source`.
+    """
 
     text_type: str
     text: dict[str, Any]
     encoders: tuple[Encoder, ...]
     images: ImageRule | None = None
     audio: AudioRule | None = None
+    source: Source | None = None
+    denoises: bool = False
+    max_context: int | None = None
 
 
 # A reader takes the whole configuration and the keys of the `preprocessor_config.json` beside it, if there is one.

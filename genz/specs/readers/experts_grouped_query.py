@@ -269,10 +269,15 @@ def ernie4_5_moe(config: Config) -> Built:
 
 
 def hunyuan_v1_moe(config: Config) -> Built:
-    """Hunyuan A13B: a shared network beside the experts; how many are picked, and how wide they are, may be told by layer."""
+    """Hunyuan A13B and Large: a shared network beside the experts, whose number, choice and width may be told by layer.
+
+    In Large every other layer attends to the keys and values of the one before it (cross-layer attention).
+    """
     bias = config.flag("attention_bias", default=False)
     normed = config.flag("use_qk_norm", default=True)
     mixer = attention(config, qkv_bias=bias, output_bias=bias, query_key_norm=normed)
+    borrower = replace(mixer, borrows=True, query_key_norm=mixer.query_key_norm // 2)
+    period = config.count("cla_share_factor", default=2) if config.flag("use_cla", default=False) else 1
     inner = counts_by_layer(config, "moe_intermediate_size", "intermediate_size")
     shared = counts_by_layer(config, "num_shared_expert", default=1, least=0)
     experts = counts_by_layer(config, "num_experts", "num_local_experts", default=1)
@@ -284,12 +289,12 @@ def hunyuan_v1_moe(config: Config) -> Built:
         top_k_default=1,
     )
     layers = []
-    for mixture, width, copies, count in zip(sparse, inner, shared, experts, strict=True):
+    for i, (mixture, width, copies, count) in enumerate(zip(sparse, inner, shared, experts, strict=True)):
         if mixture.top_k > count:
             raise config.error("moe_topk", mixture.top_k, f"at most num_experts, {count} in this layer")
         network = FeedForward(config.hidden, width * copies) if copies else None
         own = replace(mixture, experts=count, expert=FeedForward(config.hidden, width), shared=network)
-        layers.append(root_mean_square_layer(config, mixer, own))
+        layers.append(root_mean_square_layer(config, borrower if i % period else mixer, own))
     return tuple(layers), root_mean_square_embedding(config, tied=False)
 
 
@@ -308,4 +313,5 @@ READERS: dict[str, Reader] = {
     "afmoe": afmoe,
     "ernie4_5_moe": ernie4_5_moe,
     "hunyuan_v1_moe": hunyuan_v1_moe,
+    "hunyuan": hunyuan_v1_moe,
 }

@@ -47,9 +47,7 @@ def jamba(config: Config) -> Built:
     network, experts = feed_forward(config), config.count("num_experts", "num_local_experts", default=16)
     routed = mixture(config, network, experts=experts, top_k=2) if experts > 1 else network
     layers = tuple(
-        root_mean_square_layer(
-            config, attention(config, rope=False) if attends[i] else mixer, routed if routes[i] else network
-        )
+        root_mean_square_layer(config, attention(config, rope=False) if attends[i] else mixer, routed if routes[i] else network)
         for i in range(config.layers)
     )
     return layers, root_mean_square_embedding(config, tied=False)

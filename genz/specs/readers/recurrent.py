@@ -77,7 +77,7 @@ def _divisor(config: Config, name: str, default: int, heads: int) -> int:
 
 def mamba_ssm(config: Config) -> Built:
     """Checkpoints of the authors of Mamba: `d_model`, `n_layer`, and an `ssm_cfg` that says which mixer and how large."""
-    given = config.raw.get("ssm_cfg") or {}
+    given = config.raw.get("ssm_cfg", {})
     if not isinstance(given, dict):
         raise config.error("ssm_cfg", given, "a mapping of the mixer's figures")
     if config.sequence("attn_layer_idx"):
@@ -135,10 +135,10 @@ def xlstm(config: Config) -> Built:
     """xLSTM 7B: mLSTM layers with exponential gates, each followed by a gated network."""
     hidden = config.count("hidden_size", "embedding_dim")
     heads = config.count("num_heads", default=8, most=10**5)
-    keys = _multiple(_factor(config, "qk_dim_factor", 0.5) * hidden, 64)
-    values = _multiple(_factor(config, "v_dim_factor", 1.0) * hidden, 64)
+    keys = int(_factor(config, "qk_dim_factor", 0.5) * hidden)
+    values = int(_factor(config, "v_dim_factor", 1.0) * hidden)
     for name, width in (("qk_dim_factor", keys), ("v_dim_factor", values)):
-        if width % heads:
+        if not width or width % heads:
             raise config.error(name, width, f"a width that num_heads = {heads} divides")
     bias = config.flag("use_bias", default=False)
     mixer = matrix_lstm(

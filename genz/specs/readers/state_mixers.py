@@ -88,9 +88,7 @@ def mamba2(
         key_dim=state,
         value_dim=head_dim,
         inputs=(Linear("in", hidden, sum(each for each, _ in parts), bias=bias, split="column", parts=parts),),
-        output=Linear(
-            "output", inner, hidden, bias=bias if output_bias is None else output_bias, split="row", unit=head_dim
-        ),
+        output=Linear("output", inner, hidden, bias=bias if output_bias is None else output_bias, split="row", unit=head_dim),
         scan="chunked",
         groups=groups,
         convolved=channels,
@@ -254,7 +252,9 @@ def gated_recurrence(hidden: int, *, inner: int, blocks: int, width: int) -> Sta
     )
 
 
-def matrix_lstm(hidden: int, *, heads: int, key_width: int, value_width: int, chunk: int, bias: bool, **state_type: Any) -> StateSpace:
+def matrix_lstm(
+    hidden: int, *, heads: int, key_width: int, value_width: int, chunk: int, bias: bool, **state_type: Any
+) -> StateSpace:
     """mLSTM: linear attention with exponential gates; a head keeps a matrix, a vector that normalises, and a maximum.
 
     Source: Beck et al., xLSTM 7B, arXiv:2503.13427.

@@ -60,7 +60,16 @@ def head_width(config: Config, hidden: int, heads: int) -> int:
 
 
 def both_ways(
-    config: Config, hidden: int, heads: int, *, bias: bool, output_bias: bool, rope: bool = False, chunk: int | None = None, norm: int = 0, key_bias: bool = True
+    config: Config,
+    hidden: int,
+    heads: int,
+    *,
+    bias: bool,
+    output_bias: bool,
+    rope: bool = False,
+    chunk: int | None = None,
+    norm: int = 0,
+    key_bias: bool = True,
 ) -> Attention:
     """Attention of an encoder: every token sees every other one, or those of its window."""
     return Attention(
@@ -87,7 +96,7 @@ def _layer_norm_layers(config: Config, attention: Attention, *, gated: bool = Fa
 
 
 def clip(config: Config, projector: Projector) -> Encoder:
-    """CLIP: a class token, learned positions, a norm before and after the layers. Both stand even where the last is not used."""
+    """CLIP: a class token, learned positions, a norm before and one after the layers, used or not."""
     hidden = config.hidden
     attention = both_ways(config, hidden, config.heads, bias=True, output_bias=True)
     return Encoder(

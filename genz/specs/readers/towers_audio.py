@@ -69,7 +69,10 @@ def qwen3_omni_audio(config: Config) -> Encoder:
             *(Linear(f"convolution_{i}", KERNEL * KERNEL * channels, channels, bias=True) for i in (2, 3)),
             Linear("convolution_out", channels * sizes[2][1], hidden),
         ),
-        exit=(Linear("project_1", hidden, hidden, bias=True), Linear("project_2", hidden, config.count("output_dim"), bias=True)),
+        exit=(
+            Linear("project_1", hidden, hidden, bias=True),
+            Linear("project_2", hidden, config.count("output_dim"), bias=True),
+        ),
         vectors=2 * hidden,
         entry_rates=(*rows, 1.0),
     )

@@ -1,4 +1,4 @@
-"""Multimodal models whose towers are Qwen-VL's, an audio tower, or behind a resampler; found as those of `multimodal`.
+"""Multimodal models of the Qwen family: Qwen-VL, whose images keep their shape, Qwen2-Audio, and Qwen3-Omni's thinker.
 
 Sources: the configuration, modeling and processing files of Hugging Face transformers 5 for each `model_type`.
 """
@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from genz.specs.channel_mixers import FeedForward
 from genz.specs.config import Config
-from genz.specs.layers import Encoder, Layer
 from genz.specs.linear import Linear
-from genz.specs.media.grids import FixedGrid, SmartResize
-from genz.specs.media.passes import VISION
-from genz.specs.media.sound import ConvolvedChunks, PaddedWindow, SubsampledFrames
-from genz.specs.media.tiles import DynamicCrops
-from genz.specs.readers import towers, towers_audio, towers_qwen
+from genz.specs.media.grids import SmartResize
+from genz.specs.media.sound import ConvolvedChunks, PaddedWindow
+from genz.specs.readers import towers_audio, towers_qwen
 from genz.specs.readers.composite import INHERITED, Composite, CompositeReader, part, text_part
-from genz.specs.readers.towers import Projector, patches_of, side_of
-from genz.specs.token_mixers import Attention
+from genz.specs.readers.towers import Projector, side_of
 
 QWEN2_TOWER = {"depth": 32, "embed_dim": 1280, "hidden_size": 3584, "num_heads": 16, "patch_size": 14}
 QWEN2_5_TOWER = {
@@ -44,7 +39,7 @@ QWEN3_TOWER = {
 # Pixels of an image, least and most, of the published preprocessor_config.json: Qwen2-VL and Qwen2.5-VL, and Qwen3-VL.
 QWEN2_PIXELS, QWEN3_PIXELS = (56 * 56, 28 * 28 * 16384), (256 * 256, 4096 * 4096)
 # Keys of a flat configuration that do not belong to its text part.
-NOT_TEXT = ("vision_config", "audio_config", "architectures")
+NOT_TEXT = ("vision_config", "architectures")
 
 
 def _flat_text(config: Config, text_type: str) -> tuple[str, dict[str, Any]]:
@@ -134,9 +129,7 @@ def qwen3_omni(config: Config, preprocessor: Config) -> Composite:
     inherited = {key: config.raw[key] for key in INHERITED if config.raw.get(key) is not None}
     thinker = Config({**inherited, **thinker.raw}, origin=thinker.origin)
     vision = part(thinker, "vision_config", default=QWEN3_TOWER)
-    audio = part(
-        thinker, "audio_config", default=WHISPER_TOWER | {"n_window": 50, "n_window_infer": 800, "output_dim": 3584}
-    )
+    audio = part(thinker, "audio_config", default=WHISPER_TOWER | {"n_window": 50, "n_window_infer": 800, "output_dim": 3584})
     _, text = text_part(thinker, default_type="qwen3_omni_moe_text", tied=False)
     return Composite(
         "qwen3_omni_moe_text",
@@ -144,117 +137,6 @@ def qwen3_omni(config: Config, preprocessor: Config) -> Composite:
         (towers_qwen.qwen3_vision(vision), towers_audio.qwen3_omni_audio(audio)),
         _smart_resize(preprocessor, vision, QWEN3_PIXELS),
         ConvolvedChunks(audio.count("n_window", default=50), audio.count("n_window_infer", default=800)),
-    )
-
-
-PHI4_VISION = {
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "num_hidden_layers": 27,
-    "num_attention_heads": 16,
-    "image_size": 448,
-    "patch_size": 14,
-}
-PHI4_AUDIO = {"hidden_size": 1024, "intermediate_size": 1536, "num_blocks": 24, "num_attention_heads": 16}
-
-
-def phi4_multimodal(config: Config, preprocessor: Config) -> Composite:
-    """Phi-4 multimodal: SigLIP over crops, a conformer, two projectors of sound, and low-rank adapters in the text part."""
-    vision = part(config, "vision_config", default=PHI4_VISION)
-    audio = part(config, "audio_config", default=PHI4_AUDIO)
-    kind = config.text("model_type", default="phi4_multimodal")
-    hidden, width = config.count("hidden_size", default=3072), vision.hidden
-
-    def projector(inputs: int, vectors: int, merge: int = 1) -> Projector:
-        matrices = (Linear("project_1", inputs, hidden, bias=True), Linear("project_2", hidden, hidden, bias=True))
-        return Projector(matrices, merge, vectors)
-
-    # The projector of speech that goes with images is held beside the one of speech alone.
-    heard = audio.hidden * audio.count("downsample_rate", default=1)
-    held = heard * hidden + hidden * hidden + 2 * hidden
-    return Composite(
-        kind,
-        {key: value for key, value in config.raw.items() if key not in NOT_TEXT},
-        (
-            towers.siglip(vision, projector(width, 2 * width, merge=4)),
-            towers_audio.phi4_conformer(audio, projector(heard, held)),
-        ),
-        DynamicCrops(
-            side_of(vision, "image_size"), side_of(vision, "patch_size"), preprocessor.count("dynamic_hd", default=36)
-        ),
-        SubsampledFrames(audio.count("time_reduction", default=8)),
-    )
-
-
-BLIP2_TOWER = {
-    "hidden_size": 1408,
-    "intermediate_size": 6144,
-    "num_hidden_layers": 39,
-    "num_attention_heads": 16,
-    "image_size": 224,
-    "patch_size": 14,
-}
-BLIP2_RESAMPLER = {
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "cross_attention_frequency": 2,
-}
-RESAMPLER = "resampler"
-
-
-def blip2(config: Config, preprocessor: Config) -> Composite:  # noqa: ARG001
-    """BLIP-2: a vision tower, and a resampler (Q-Former) whose queries attend to its output."""
-    text_type, text = text_part(config, default_type="opt", tied=True)
-    tower = part(config, "vision_config", default=BLIP2_TOWER)
-    hidden = tower.hidden
-    bias = tower.flag("qkv_bias", default=True)
-    attention = towers.both_ways(tower, hidden, tower.heads, bias=bias, output_bias=True)
-    network = FeedForward(hidden, tower.count("intermediate_size"), gated=False, bias=True)
-    layer = Layer(attention, network, hidden, norms=2, norm_parameters=2 * hidden)
-    patches = patches_of(tower)
-    vision = Encoder(
-        name=VISION,
-        hidden=hidden,
-        layers=(layer,) * tower.layers,
-        entry=(towers.patch_matrix(tower, hidden, bias=True),),
-        vectors=hidden + (patches + 1) * hidden + 2 * hidden,
-        class_tokens=1,
-    )
-    queries = config.count("num_query_tokens", default=32)
-    width = Config(text, origin=config.origin).hidden
-    resampler = _resampler(part(config, "qformer_config", default=BLIP2_RESAMPLER), hidden, queries, width)
-    images = FixedGrid(
-        side_of(tower, "image_size"), side_of(tower, "patch_size"), queries, class_tokens=1, resampler=RESAMPLER
-    )
-    return Composite(text_type, text, (vision, resampler), images)
-
-
-def _resampler(config: Config, source: int, queries: int, outputs: int) -> Encoder:
-    """Learned queries that attend to each other and, in every so many layers, to a tower's output."""
-    hidden, heads, every = config.hidden, config.heads, config.count("cross_attention_frequency", default=2)
-    own = towers.both_ways(config, hidden, heads, bias=True, output_bias=True)
-    cross = Attention(
-        hidden=hidden,
-        heads=heads,
-        kv_heads=heads,
-        head_dim=towers.head_width(config, hidden, heads),
-        qkv_bias=True,
-        output_bias=True,
-        rope=False,
-        causal=False,
-        source=source,
-    )
-    network = FeedForward(hidden, config.count("intermediate_size"), gated=False, bias=True)
-    plain = Layer(own, network, hidden, norms=2, norm_parameters=2 * hidden)
-    crossing = Layer(own, network, hidden, norms=3, norm_parameters=2 * hidden, beside=(cross,))
-    return Encoder(
-        name=RESAMPLER,
-        hidden=hidden,
-        layers=tuple(plain if i % every else crossing for i in range(config.layers)),
-        exit=(Linear("project", hidden, outputs, bias=True),),
-        vectors=2 * hidden + queries * hidden,
     )
 
 
@@ -266,7 +148,4 @@ COMPOSITES: dict[str, CompositeReader] = {
     "qwen2_audio": qwen2_audio,
     "qwen3_omni_moe": qwen3_omni,
     "qwen3_omni_moe_thinker": qwen3_omni,
-    "phi4_multimodal": phi4_multimodal,
-    "phi4mm": phi4_multimodal,
-    "blip-2": blip2,
 }
