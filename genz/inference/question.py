@@ -50,7 +50,7 @@ class Question:
         """The same question on a platform whose figures were changed, as `genz.bind` does."""
         return replace(self, platform=platform)
 
-    def with_workload(self, **changed: Number) -> Question:
+    def with_workload(self, **changed: Any) -> Question:
         """The same question with other numbers of tokens, requests or beams, which may be arrays or symbols."""
         return replace(self, workload=replace(self.workload, **changed))
 
@@ -225,7 +225,8 @@ def _workload(
             )
     settled |= {"batch": batch, "cached_tokens": cached}
     Workload(**settled).validate()
-    return Workload(**{name: _plain(value) for name, value in settled.items()})
+    plain: dict[str, Any] = {name: _plain(value) for name, value in settled.items()}
+    return Workload(**plain)
 
 
 def _check_lengths(model: ModelSpec, workload: Workload, max_model_len: int | None) -> None:

@@ -268,6 +268,7 @@ class StateSpace:
     kind = "state_space"
     reach = None
     window = None
+    chunk = None
     source = None
     causal = True
     rope = False

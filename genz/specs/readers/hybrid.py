@@ -194,7 +194,7 @@ def _nemotron_mamba(config: Config) -> StateSpace:
 
 
 def zamba(config: Config) -> Built:
-    """Zamba: Mamba-1 in blocks of channels, and one attention block that several layers share, each behind a matrix of its own."""
+    """Zamba: Mamba-1 in blocks of channels, and an attention block that layers share, each with a matrix of its own behind."""
     hidden, heads = config.hidden, config.count("n_mamba_heads", default=2)
     inner = config.count("mamba_expand", default=2) * hidden
     if inner % heads:

@@ -5,6 +5,7 @@ Sources: the configuration and modeling files of Hugging Face transformers for e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +29,9 @@ from genz.specs.token_mixers import LatentAttention, StateSpace, TokenMixer
 Built = tuple[tuple[Layer, ...], Embedding]
 
 
-def _mixed(config: Config, mixers: dict[str, TokenMixer], kinds: list[str], networks: list[ChannelMixer]) -> tuple[Layer, ...]:
+def _mixed(
+    config: Config, mixers: dict[str, TokenMixer], kinds: list[str], networks: Sequence[ChannelMixer]
+) -> tuple[Layer, ...]:
     """A layer of each kind with the network of its place."""
     return tuple(root_mean_square_layer(config, mixers[kind], each) for kind, each in zip(kinds, networks, strict=True))
 

@@ -1,7 +1,7 @@
 """Multimodal models of several encoders beside or behind each other: Phi-4 multimodal, BLIP-2, Cobra.
 
-Sources: the configuration, modeling and processing files of Hugging Face transformers 5; for Cobra, arXiv:2403.14520, and for its
-projector Prismatic VLMs, arXiv:2402.07865. Cobra's own files name backbones instead of keys: GenZ takes `vision_config` and
+Sources: the configuration, modeling and processing files of Hugging Face transformers 5; for Cobra, arXiv:2403.14520, and for
+its projector Prismatic VLMs, arXiv:2402.07865. Cobra's own files name backbones instead of keys: GenZ takes `vision_config` and
 `further_vision_config` with the keys of each tower as transformers writes them, and `text_config`.
 """
 

@@ -7,6 +7,7 @@ fla-org/flash-linear-attention (fla/layers/rwkv7.py), and Peng et al., arXiv:250
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from genz.specs.channel_mixers import FeedForward, Matrices
@@ -186,7 +187,7 @@ def rwkv7(config: Config) -> Built:
 
 def _rank(factor: float, hidden: int, scale: float) -> int:
     """A low rank that grows with the root of the width, in multiples of 32."""
-    return max(RANK_MULTIPLE, round(factor * hidden**0.5 * scale / RANK_MULTIPLE) * RANK_MULTIPLE)
+    return RANK_MULTIPLE * max(1, round(factor * math.sqrt(hidden) * scale / RANK_MULTIPLE))
 
 
 READERS: dict[str, Reader] = {"rwkv": rwkv4, "rwkv5": rwkv5, "rwkv6": rwkv6, "rwkv7": rwkv7}

@@ -116,6 +116,7 @@ def gated_delta(
         outputs = sum(each for each, _ in parts)
         return Linear(name, hidden, outputs, split="column", parts=parts, fused_as=fused_as)
 
+    inputs: tuple[Linear, ...]
     if in_one:
         inputs = (
             column("query_key_value_gate", *channels, values, fused_as="query_key_value_gate"),
