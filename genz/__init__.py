@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from genz.export import Launch, launch_for
     from genz.inference.chunked import ChunkedPrefill, chunk_prefill, mixed_step
     from genz.inference.compare import compare
+    from genz.inference.diffusion import Diffusion, diffuse
     from genz.inference.disaggregated import Disaggregated, disaggregate, match_pools
     from genz.inference.evaluate import Outcome, evaluate
     from genz.inference.limits import critical_batch
@@ -67,6 +68,7 @@ _HOMES = {
     "genz.explore.sweep": ("sweep",),
     "genz.inference.compare": ("compare",),
     "genz.inference.chunked": ("ChunkedPrefill", "chunk_prefill", "mixed_step"),
+    "genz.inference.diffusion": ("Diffusion", "diffuse"),
     "genz.inference.disaggregated": ("Disaggregated", "disaggregate", "match_pools"),
     "genz.inference.evaluate": ("Outcome", "evaluate"),
     "genz.inference.limits": ("critical_batch",),
@@ -84,6 +86,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ChunkedPrefill",
+    "Diffusion",
     "Disaggregated",
     "DoesNotFitError",
     "Explanation",
@@ -110,6 +113,7 @@ __all__ = [
     "chunk_prefill",
     "compare",
     "critical_batch",
+    "diffuse",
     "disaggregate",
     "engine",
     "evaluate",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from genz.numerics import Number, ceil_div, minimum, where
+from genz.numerics import Number, ceil_div, maximum, minimum, where
+from genz.specs.channel_mixers import ChannelMixer, MixtureOfExperts
 from genz.specs.engine import Engine
-from genz.specs.layers import LatentAttention, Linear, MixtureOfExperts, TokenMixer
-from genz.specs.layers import ceil_div as whole_ceil_div
+from genz.specs.layers import Encoder, Layer
+from genz.specs.linear import Linear
+from genz.specs.linear import ceil_div as whole_ceil_div
 from genz.specs.model import ModelSpec
 from genz.specs.offload import Offload
 from genz.specs.parallelism import Parallelism, Stage, distinct_stages, whole_model
 from genz.specs.precision import Widths
-from genz.specs.workload import Workload
+from genz.specs.token_mixers import TokenMixer
+from genz.specs.workload import Media, Workload
 
 # Residual stream, its norm, and the widest pair of operands of a layer are alive at once.
 LIVE_HIDDEN_COPIES = 3
@@ -33,17 +37,18 @@ class Memory:
     reserve_bytes: Number
     capacity_bytes: Number
     budget_bytes: Number
+    state_bytes: Number = 0.0
+
+    @property
+    def persistent_bytes(self) -> Number:
+        """What outlives a step: weights, cache and states [B]."""
+        return self.weights_bytes + self.kv_cache_bytes + self.state_bytes
 
     @property
     def total_bytes(self) -> Number:
         """The sum of all terms [B]."""
         return (
-            self.weights_bytes
-            + self.kv_cache_bytes
-            + self.activations_bytes
-            + self.logits_bytes
-            + self.communication_bytes
-            + self.reserve_bytes
+            self.persistent_bytes + self.activations_bytes + self.logits_bytes + self.communication_bytes + self.reserve_bytes
         )
 
     @property
@@ -70,16 +75,47 @@ def weight_bytes(model: ModelSpec, widths: Widths, parallelism: Parallelism, sta
     is split, and a head tied to the token table is held once (twice where a pipeline has them at both its ends).
     """
     stage = stage or whole_model(model)
+    total, seen = _embedding_bytes(model, widths, parallelism.tensor, stage), set[str]()
+    if stage.is_first:
+        total += sum(encoder_weight_bytes(encoder, widths, parallelism) for encoder in model.encoders)
+    return total + _layers_bytes(model.groups_between(stage.start, stage.end), widths, parallelism, seen)
+
+
+def encoder_weight_bytes(encoder: Encoder, widths: Widths, parallelism: Parallelism) -> Number:
+    """Bytes of an encoder, its projector included, on one device [B]."""
+    return _layers_bytes(encoder.all_layers, widths, parallelism, set())
+
+
+def encoder_activation_bytes(
+    encoder: Encoder, media: Media, requests: Number, widths: Widths, parallelism: Parallelism, engine: Engine
+) -> Number:
+    """Activations of an encoder at its widest point, of as many tokens as the engine takes at once, and of one sequence [B]."""
+    most = maximum(engine.memory.max_num_batched_tokens, media.tokens)
+    tokens = minimum(requests * media.sequences * media.tokens, most) / parallelism.context
+    return tokens * _widest(encoder.hidden, (layer for layer, _ in encoder.layer_groups), parallelism) * widths.base_bytes
+
+
+def _layers_bytes(groups: Iterable[tuple[Layer, int]], widths: Widths, parallelism: Parallelism, seen: set[str]) -> Number:
+    """Bytes of layers on one device; what several of them share is held once (`seen` names it)."""
     total: Number = 0.0
-    for layer, count in model.groups_between(stage.start, stage.end):
-        held: Number = layer.norms * layer.norm_parameters * widths.base_bytes
-        for part in layer.parts:
-            held += part.vectors * widths.base_bytes + _matrix_bytes(part.linears, widths, parallelism.tensor)
-            if isinstance(part, MixtureOfExperts):
-                experts = whole_ceil_div(part.experts + parallelism.redundant_experts, parallelism.expert)
-                held += experts * _matrix_bytes(part.expert.linears, widths, parallelism.expert_tensor, expert=True)
-        total += count * held
-    return total + _embedding_bytes(model, widths, parallelism.tensor, stage)
+    for layer, count in groups:
+        total += count * sum(_part_bytes(part, widths, parallelism) for part in layer.own_parts)
+        times = count
+        if layer.shared is not None:
+            times = 0 if layer.shared in seen else 1
+            seen.add(layer.shared)
+            total += times * sum(_part_bytes(part, widths, parallelism) for part in layer.parts if part not in layer.further)
+        total += times * layer.norms * layer.norm_parameters * widths.base_bytes
+    return total
+
+
+def _part_bytes(part: TokenMixer | ChannelMixer, widths: Widths, parallelism: Parallelism) -> Number:
+    """Bytes of a part of a layer on one device."""
+    held = part.vectors * widths.base_bytes + _matrix_bytes(part.linears, widths, parallelism.tensor)
+    if isinstance(part, MixtureOfExperts):
+        experts = whole_ceil_div(part.experts + parallelism.redundant_experts, parallelism.expert)
+        held += experts * _matrix_bytes(part.expert.linears, widths, parallelism.expert_tensor, expert=True)
+    return held
 
 
 def _matrix_bytes(linears: tuple[Linear, ...], widths: Widths, ranks: int, *, expert: bool = False) -> Number:
@@ -97,22 +133,16 @@ def _embedding_bytes(model: ModelSpec, widths: Widths, ranks: int, stage: Stage)
     embedding = model.embedding
     tables, others = 0, 0
     if stage.is_first:
-        tables += whole_ceil_div(embedding.vocabulary, ranks) * embedding.width
+        rows, width = embedding.layer_table
+        tables += whole_ceil_div(embedding.vocabulary, ranks) * embedding.width + whole_ceil_div(rows, ranks) * width
         others += embedding.positions * embedding.hidden + embedding.embedding_norm_parameters
         others += sum(linear.parameters for linear in embedding.projections[:1])
     if stage.is_last:
         shares_table = embedding.tied and stage.is_first
-        tables += 0 if shares_table else local_elements(embedding.head, ranks)
+        tables += 0 if shares_table or embedding.headless else local_elements(embedding.head, ranks)
         others += embedding.final_norm_parameters + (embedding.vocabulary if embedding.head_bias else 0)
-        others += sum(linear.parameters for linear in embedding.projections[1:])
+        others += sum(linear.parameters for linear in (*embedding.projections[1:], *embedding.exits))
     return tables * widths.embedding_bytes + others * widths.base_bytes
-
-
-def cache_elements_per_token(mixer: TokenMixer, ranks: int = 1) -> int:
-    """Elements that one layer caches for one token on one rank: keys and values of each KV head, or the latent."""
-    if isinstance(mixer, LatentAttention):
-        return mixer.latent_width
-    return whole_ceil_div(mixer.kv_heads, ranks) * 2 * mixer.head_dim
 
 
 def kv_bytes_per_token(model: ModelSpec, widths: Widths) -> Number:
@@ -120,21 +150,20 @@ def kv_bytes_per_token(model: ModelSpec, widths: Widths) -> Number:
 
     Where every layer has a window, the bytes a token takes in all of them while it is in sight.
     """
-    unbounded = [(m, n) for m, n in _mixers(model) if m.window is None and m.chunk is None]
-    counted = unbounded or _mixers(model)
-    return sum(cache_elements_per_token(m) * n for m, n in counted) * widths.kv_cache_bytes
+    growing = [(m, n) for m, n in _mixers(model) if m.reach is None and m.source is None and m.cache_heads]
+    bounded = [(m, n) for m, n in _mixers(model) if m.source is None]
+    return sum(m.cached_width() * n for m, n in growing or bounded) * widths.kv_cache_bytes
 
 
 def _mixers(model: ModelSpec, stage: Stage | None = None) -> list[tuple[TokenMixer, int]]:
     stage = stage or whole_model(model)
     groups = model.groups_between(stage.start, stage.end)
-    return [(layer.token_mixer, count) for layer, count in groups if layer.token_mixer is not None]
+    return [(mixer, count) for layer, count in groups for mixer in layer.token_mixers]
 
 
 def cached_tokens(mixer: TokenMixer, tokens: Number) -> Number:
     """Tokens that a layer keeps of a sequence of `tokens`: all, or what its window or chunk can still see."""
-    limit = mixer.window or mixer.chunk
-    return tokens if limit is None else minimum(tokens, limit)
+    return tokens if mixer.reach is None else minimum(tokens, mixer.reach)
 
 
 def request_cache_bytes(
@@ -155,12 +184,35 @@ def request_cache_bytes(
     shares = parallelism.context * parallelism.decode_context
     total: Number = 0.0
     for mixer, count in _mixers(model, stage):
-        own = cached_tokens(mixer, workload.output_tokens)
-        limit = mixer.window or mixer.chunk
-        prompt = workload.input_tokens if limit is None else minimum(workload.input_tokens, limit - own)
+        if not mixer.cache_heads:
+            continue
+        own = 0 if mixer.source is not None else cached_tokens(mixer, workload.generated_tokens)
+        prompt = workload.source_tokens if mixer.source is not None else workload.input_tokens
+        prompt = prompt if mixer.reach is None else minimum(prompt, mixer.reach - own)
         blocks = ceil_div((prompt + own) / shares, block_size) + (workload.beams - 1) * ceil_div(own / shares, block_size)
-        total += count * blocks * block_size * cache_elements_per_token(mixer, parallelism.tensor)
+        total += count * blocks * block_size * mixer.cached_width(parallelism.tensor)
     return total * widths.kv_cache_bytes
+
+
+def request_state_bytes(
+    model: ModelSpec,
+    widths: Widths,
+    workload: Workload,
+    *,
+    parallelism: Parallelism | None = None,
+    stage: Stage | None = None,
+    narrow: bool = False,
+) -> Number:
+    """State of the recurrent layers of one request on one device, of each of its beams [B]: no matter how long it is.
+
+    `narrow`: the engine keeps a state in the type of activations unless the model's configuration names another.
+    """
+    ranks = (parallelism or Parallelism()).tensor
+    total: Number = 0.0
+    for mixer, count in _mixers(model, stage):
+        for buffer in mixer.state(ranks):
+            total += count * buffer.bytes(widths.base_bytes, narrow=narrow)
+    return total * workload.beams
 
 
 def footprint(
@@ -186,7 +238,7 @@ def footprint(
     tokens = minimum(requests * workload.new_prompt_tokens, engine.memory.max_num_batched_tokens) / parallelism.context
     exchanged = 2 * tokens * model.hidden * widths.base_bytes
     shared_terms = {
-        "activations_bytes": tokens * _peak_activation_elements(model, parallelism) * widths.base_bytes,
+        "activations_bytes": _activation_bytes(model, workload, tokens, requests, widths, parallelism, engine),
         "communication_bytes": exchanged if parallelism.devices > parallelism.replicas else 0.0 * tokens,
         "reserve_bytes": engine.memory.reserve,
         "capacity_bytes": capacity_bytes,
@@ -194,7 +246,8 @@ def footprint(
     }
 
     def stage_memory(stage: Stage) -> Memory:
-        sampled = requests * workload.beams if stage.is_last else 0.0 * requests
+        samples = stage.is_last and not model.embedding.headless
+        sampled = requests * workload.beams if samples else 0.0 * requests
         vocabulary = whole_ceil_div(model.embedding.vocabulary, parallelism.tensor)
         return Memory(
             weights_bytes=weight_bytes(model, widths, parallelism, stage)
@@ -205,6 +258,8 @@ def footprint(
             * request_cache_bytes(
                 model, widths, workload, parallelism=parallelism, block_size=engine.memory.block_size, stage=stage
             ),
+            state_bytes=requests
+            * request_state_bytes(model, widths, workload, parallelism=parallelism, stage=stage, narrow=engine.narrow_states),
             logits_bytes=sampled * vocabulary * (LOGIT_BYTES + widths.base_bytes),
             **shared_terms,
         )
@@ -237,21 +292,39 @@ def _own_precision(model: ModelSpec) -> str:
     return model.precision.name if model.precision is not None else model.dtype
 
 
-def _peak_activation_elements(model: ModelSpec, parallelism: Parallelism) -> int:
+def _activation_bytes(
+    model: ModelSpec,
+    workload: Workload,
+    tokens: Number,
+    requests: Number,
+    widths: Widths,
+    parallelism: Parallelism,
+    engine: Engine,
+) -> Number:
+    """Activations of the largest step [B]: of the prompts' tokens, or of an encoder, which runs before them."""
+    elements = _widest(model.hidden, (layer for layer, _ in model.layer_groups), parallelism)
+    held: Number = tokens * elements * widths.base_bytes
+    towers = {encoder.name: encoder for encoder in model.encoders}
+    for media in workload.media:
+        held = maximum(held, encoder_activation_bytes(towers[media.encoder], media, requests, widths, parallelism, engine))
+    return held
+
+
+def _widest(hidden: int, layers: Iterable[Layer], parallelism: Parallelism) -> int:
     """Elements per token alive at the widest point of any layer.
 
     The residual stream and its norm, what the first matrices of a mixer made, and what its last one reads: a feed-forward
     network holds gate, up and their product at once.
     """
     widest = 0
-    for layer, _ in model.layer_groups:
+    for layer in layers:
         for part in layer.parts:
             alive = _operands(part.linears, parallelism.tensor)
             if isinstance(part, MixtureOfExperts):
                 pairs = whole_ceil_div(part.top_k * parallelism.coupled_data, parallelism.expert)
                 alive += pairs * (_operands(part.expert.linears, parallelism.expert_tensor) + part.hidden)
             widest = max(widest, alive)
-    return LIVE_HIDDEN_COPIES * model.hidden + widest
+    return LIVE_HIDDEN_COPIES * hidden + widest
 
 
 def _operands(linears: tuple[Linear, ...], ranks: int) -> int:

@@ -24,6 +24,10 @@ def catalog_config(name: str) -> dict[str, Any]:
     return {key: value for key, value in raw["config"].items() if key != "quantization_config"}
 
 
+# Those of the oracle's types; the others stand in the tests of their own readers.
+OF_THE_ORACLE = [name for name in MODELS if catalog_config(name)["model_type"] in MODEL_TYPES]
+
+
 def windows(model: Any) -> list[int | None]:
     """By layer, the window or chunk that GenZ read."""
     return [layer.token_mixer.window or layer.token_mixer.chunk for layer in model.layers]
@@ -38,7 +42,7 @@ def missing_gates(config: dict[str, Any]) -> int:
 
 
 def test_every_type_of_the_oracle_has_a_reader() -> None:
-    assert set(READERS) == set(MODEL_TYPES)
+    assert set(MODEL_TYPES) <= set(READERS)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -61,7 +65,7 @@ def test_incomplete_default_is_refused_and_right_once_complete(read_model: Any) 
     assert read_model({**config, "num_experts_per_tok": 6}).parameters == parameter_count(config)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", OF_THE_ORACLE)
 def test_catalog_parameters(name: str) -> None:
     config = catalog_config(name)
     assert catalog.model(name).parameters == parameter_count(config) - missing_gates(config)
@@ -78,7 +82,7 @@ def test_default_windows(model_type: str, read_model: Any) -> None:
     assert windows(read_model(config)) == layer_windows(config)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", OF_THE_ORACLE)
 def test_catalog_windows(name: str) -> None:
     assert windows(catalog.model(name)) == layer_windows(catalog_config(name))
 

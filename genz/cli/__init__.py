@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": ("genz.cli.predict", "predict", "Predict one deployment: latency, throughput, memory, energy, cost."),
     "compare": ("genz.cli.compare", "compare", "Predict several deployments side by side."),
     "speculate": ("genz.cli.techniques", "speculate", "Price speculative decoding beside plain decoding."),
+    "diffuse": ("genz.cli.diffuse", "diffuse", "Price images, or answers, that are made in steps of denoising."),
     "disaggregate": ("genz.cli.techniques", "disaggregate", "Price prefill and decode in pools of their own."),
     "sweep": ("genz.cli.sweep", "sweep", "Price a whole design space: any field as an axis, millions of rows."),
     "plan": ("genz.cli.plan", "plan", "Rank deployments that serve a load within an SLO."),

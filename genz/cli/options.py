@@ -116,6 +116,7 @@ _WORKLOAD = (
     ),
     click.option("--isl", "--input", "--input-len", "input", type=WholeNumber(), help="Input tokens of each request."),
     click.option("--osl", "--output", "--output-len", "output", type=WholeNumber(), help="Output tokens of each request."),
+    click.option("--embed", is_flag=True, help="Ask a decoder for an embedding of its input instead."),
     click.option(
         "--batch",
         "--batch-size",
@@ -134,6 +135,12 @@ _WORKLOAD = (
         default=0,
         help="Tokens of each prompt that are in the cache already.",
     ),
+    click.option("--images", type=WholeNumber(0), default=0, help="Images of each request, beside its input tokens."),
+    click.option(
+        "--image-size", help="Width and height of each image in pixels, such as 1280x720.  [default: the model's own]"
+    ),
+    click.option("--image-tokens", type=WholeNumber(), help="Tokens that pruning leaves of each image.  [default: all]"),
+    click.option("--audio", help="Length of the clip of each request, such as '30 s'."),
 )
 _LIMITS = (
     click.option(

@@ -19,6 +19,7 @@ from genz.inference.question import settle_utilization
 from genz.operators.moe import exponent_of
 from genz.specs.engine import Engine
 from genz.specs.hardware import Platform
+from genz.specs.media.passes import parse_image_size, parse_seconds
 from genz.specs.offload import HOST
 from genz.specs.parallelism import CONTEXT_EXCHANGES
 from genz.specs.precision import Precision, data_type
@@ -162,6 +163,15 @@ def _cache_type(value: Any, name: str) -> str:
     return str(value) if value == "auto" else data_type(_name(value, name), field=name)
 
 
+def _image_size(value: Any, name: str) -> str:  # noqa: ARG001
+    width, height = parse_image_size(value)
+    return f"{width}x{height}"
+
+
+def _clip(value: Any, name: str) -> float:  # noqa: ARG001
+    return parse_seconds(value)
+
+
 _COUNTS = Argument(Kind.STRUCTURE, _count, whole=True)
 _NAMES = Argument(Kind.STRUCTURE, _name)
 _TOKENS = Argument(Kind.REQUEST, _count, whole=True)
@@ -179,6 +189,11 @@ ARGUMENTS: dict[str, Argument] = {
     "sequence_parallel": Argument(Kind.STRUCTURE, _truth),
     # Nothing offloaded is another case than a little of it: it needs no tier to fetch from.
     **dict.fromkeys(("offload_weights", "offload_cache"), Argument(Kind.STRUCTURE, _share)),
+    "images": Argument(Kind.STRUCTURE, partial(_count, least=0), whole=True),
+    "image_tokens": _COUNTS,
+    "image_size": Argument(Kind.STRUCTURE, _image_size),
+    "audio": Argument(Kind.STRUCTURE, _clip),
+    "embed": Argument(Kind.STRUCTURE, _truth),
     **dict.fromkeys(("input", "output", "batch", "beams"), _TOKENS),
     "cached": Argument(Kind.REQUEST, partial(_count, least=0), whole=True),
     "gpu_memory_utilization": Argument(Kind.REQUEST, _utilization),

@@ -19,7 +19,8 @@ from genz.inference.evaluate import Outcome, evaluate, memory_of
 from genz.inference.metrics import METRICS
 from genz.inference.phase import BOUNDS, PhaseCost
 from genz.inference.prices import NO_PRICES, Prices, settle_prices
-from genz.inference.question import Question, rules, settle_workload
+from genz.inference.question import Question, rules
+from genz.inference.requests import settle_requests
 from genz.numerics import Number
 from genz.specs.binding import bind
 
@@ -147,8 +148,8 @@ class Pricer:
 
     def _asked(self, structure: Structure, known: Mapping[str, Number]) -> tuple[Question, list[Refusal]]:
         """The question with the numbers of a block, and the figures among them that contradict each other."""
-        lengths = {name: known.get(name) for name in ("input", "output", "beams")}
-        workload = settle_workload(structure.case, **lengths, batch=known.get("batch", 1), cached=known.get("cached", 0))
+        numbers = {name: known[name] for name in ("input", "output", "batch", "beams", "cached") if name in known}
+        _, workload = settle_requests(structure.model, structure.case, **numbers, **structure.media)  # type: ignore[arg-type]
         question = replace(structure.question, workload=workload)
         if "gpu_memory_utilization" in known:
             question = replace(question, utilization=known["gpu_memory_utilization"])

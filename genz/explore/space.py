@@ -24,6 +24,8 @@ from genz.specs.workload import UseCase
 AUTO = "auto"
 # A request that breaks no rule: those that are asked for take its place once the structure is settled.
 _SMALLEST: dict[str, Any] = {"input": 1, "output": 1, "batch": 1, "beams": 1, "cached": 0}
+# What requests have beside their lengths.
+MEDIA = ("images", "image_size", "image_tokens", "audio", "embed")
 # Arguments that a structure resolves itself.
 _RESOLVED = ("model", "platform", "chip", "devices", "engine", "precision", "use_case", "treat_as")
 
@@ -33,9 +35,14 @@ Chosen = dict[str, tuple[Axis, int]]
 
 @dataclass(frozen=True)
 class Structure:
-    """One combination of what is looped over: its question, and the numbers that it sets, by target."""
+    """One combination of what is looped over: its question, and the numbers that it sets, by target.
+
+    `model` is the whole one, of which the question may leave the head out; `media` are the images and clips of each request.
+    """
 
     question: Question
+    model: ModelSpec
+    media: dict[str, Any]
     case: UseCase | None
     numbers: dict[str, Number]
 
@@ -75,9 +82,14 @@ class Space:
         asked["engine"] = _changed(self.specs["engine"][at.get("engine", 0)], "engine", chosen)
         if "precision" in at:
             asked["precision"] = _changed(self.specs["precision"][at["precision"]], "precision", chosen)
-        question = settle_question(self._model(chosen, at), self._platform(chosen, at), **asked, **_SMALLEST)
+        model = self._model(chosen, at)
+        smallest = {name: value for name, value in _SMALLEST.items() if name != "input" or model.takes_text}
+        question = settle_question(model, self._platform(chosen, at), **asked, **smallest)
+        media = {name: asked[name] for name in MEDIA if name in asked}
         case = self.specs["use_case"][at["use_case"]] if "use_case" in at else None
-        return Structure(question, case, {axis.target: axis.values[i] for axis, i in chosen.values() if axis.is_numeric})
+        return Structure(
+            question, model, media, case, {axis.target: axis.values[i] for axis, i in chosen.values() if axis.is_numeric}
+        )
 
     def _model(self, chosen: Chosen, at: Mapping[str, int]) -> ModelSpec:
         changes = [(axis, axis.values[i]) for axis, i in chosen.values() if axis.target.startswith("model.")]

@@ -14,9 +14,10 @@ from genz.inference.limits import check_fits
 from genz.inference.question import Question
 from genz.numerics import is_symbolic
 from genz.specs import catalog
-from genz.specs.layers import FeedForward, MixtureOfExperts
+from genz.specs.channel_mixers import FeedForward, MixtureOfExperts
 from genz.specs.offload import HOST
 from genz.specs.parallelism import FLAGS, Parallelism, stages
+from genz.specs.token_mixers import Attention, LatentAttention
 
 MAX_SHOWN = 16
 
@@ -37,7 +38,7 @@ def on_engine(question: Question, name: str) -> Question:
     asked = replace(question, engine=engine)
     memory = memory_of(asked)
     room = memory.budget_bytes - memory.total_bytes
-    values = {**vars(asked.workload), "gpu_memory_utilization": asked.utilization, "platform": room}
+    values = {**asked.workload.figures, "gpu_memory_utilization": asked.utilization, "platform": room}
     for field, value in values.items():
         if is_symbolic(value) or np.ndim(value):
             raise InvalidValueError(f"{field}: an array or a symbol is no single question", field=field, value=value,
@@ -52,6 +53,19 @@ def check_chip(question: Question, engine: str, makers: Mapping[str, tuple[str, 
     if chip.vendor.lower() not in makers.get(chip.kind_of_chip, ()):
         listed = "; ".join(f"{kind.upper()}s of {', '.join(vendors)}" for kind, vendors in makers.items())
         raise refuse("platform", chip.name, f"{engine} does not run on it, or not by these flags", listed)
+
+
+def check_model(question: Question, engine: str) -> None:
+    """Raise `UnsupportedError` for a model whose memory in an engine GenZ cannot tell: states, encoders, cross attention."""
+    model = question.model
+    if question.workload.embeds or not model.generates:
+        reason = "what it exports are servers that generate"
+        raise refuse("model", model.name, reason, "a decoder, and an output of one token or more")
+    mixers = [mixer for layer, _ in model.layer_groups for mixer in layer.token_mixers]
+    plain = all(isinstance(mixer, (Attention, LatentAttention)) and mixer.causal and mixer.source is None for mixer in mixers)
+    if model.encoders or not plain or any(layer.beside for layer, _ in model.layer_groups):
+        reason = f"how {engine} lays out states, encoders and cross attention is not modelled"
+        raise refuse("model", model.name, reason, "models of which every layer keeps a KV cache of its own")
 
 
 def check_layout(question: Question, engine: str, *, decode_context: bool = False, weight_offload: bool = True) -> None:
@@ -92,7 +106,7 @@ def _divides(question: Question, laid: Parallelism) -> bool:
     ranks = laid.tensor
     for layer, _ in question.model.layer_groups:
         mixer, channel = layer.token_mixer, layer.channel_mixer
-        if mixer is not None and mixer.heads % ranks:
+        if mixer is not None and mixer.units % ranks:
             return False
         kv_heads = getattr(mixer, "kv_heads", 1)
         if kv_heads % ranks and ranks % kv_heads:
@@ -145,7 +159,7 @@ def plan_step(question: Question, engine: str, plan: Callable[[int], KvBlocks]) 
 def is_windowed(question: Question) -> bool:
     """Whether some layers keep only a window or a chunk of the cache."""
     mixers = [layer.token_mixer for layer, _ in question.model.layer_groups]
-    return any(mixer.window or mixer.chunk for mixer in mixers if mixer is not None)
+    return any(mixer.reach for mixer in mixers if mixer is not None)
 
 
 def instance_notes(servers: int, reason: str = "") -> list[str]:

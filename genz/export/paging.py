@@ -12,9 +12,10 @@ from typing import Literal
 
 from genz.errors import UnsupportedError
 from genz.numerics import Number
-from genz.specs.layers import LatentAttention, TokenMixer, ceil_div
+from genz.specs.linear import ceil_div
 from genz.specs.model import ModelSpec
 from genz.specs.parallelism import Stage
+from genz.specs.token_mixers import LatentAttention, TokenMixer
 
 # Kinds of layers whose numbers differ by less than this factor are padded to the larger number, not cut to the smaller
 # (1.25 in vLLM of 2025).
@@ -22,9 +23,12 @@ PADDING_LIMIT = 1.5
 
 
 def cached_elements(mixer: TokenMixer, tensor: int) -> int:
-    """Elements of one token in one layer on one rank: the latent, or keys and values of max(1, KV heads // ranks) heads."""
+    """Elements of one token in one layer on one rank: the latent, or keys and values of max(1, KV heads // ranks) heads.
+
+    Latents come with the indexer's key where there is one.
+    """
     if isinstance(mixer, LatentAttention):
-        return mixer.latent_width
+        return mixer.cached_width(tensor)
     return max(1, mixer.kv_heads // tensor) * 2 * mixer.head_dim
 
 

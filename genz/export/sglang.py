@@ -16,8 +16,9 @@ from genz.export.precisions import SGLANG, cache_type, weights_of
 from genz.export.vllm import arguments
 from genz.inference.limits import largest_whole
 from genz.inference.question import Question
-from genz.specs.layers import TokenMixer, ceil_div
+from genz.specs.linear import ceil_div
 from genz.specs.parallelism import Stage
+from genz.specs.token_mixers import TokenMixer
 
 ENGINE = "SGLang"
 MAKERS = {"gpu": ("nvidia", "amd")}
@@ -135,7 +136,7 @@ def _offloaded(question: Question) -> float:
 
 
 def _is_windowed(mixer: TokenMixer) -> bool:
-    return bool(mixer.window or mixer.chunk)
+    return bool(mixer.reach)
 
 
 def _has_window_pool(question: Question) -> bool:
@@ -146,12 +147,13 @@ def _reach(question: Question, length: int) -> int:
     """Positions that windowed layers can see; all where they have no pool of their own."""
     if not _has_window_pool(question):
         return length
-    reaches = [m.window or m.chunk for layer, _ in question.model.layer_groups if (m := layer.token_mixer)]
+    reaches = [m.reach for layer, _ in question.model.layer_groups if (m := layer.token_mixer)]
     return max((reach for reach in reaches if reach), default=length)
 
 
 def _check(question: Question) -> None:
     checks.check_chip(question, ENGINE, MAKERS)
+    checks.check_model(question, ENGINE)
     checks.check_layout(question, ENGINE)
     if question.workload.beams > 1:
         raise UnsupportedError("beams: SGLang has no beam search", field="beams", value=question.workload.beams, allowed="1",

@@ -16,7 +16,7 @@ from genz.export.memory import Load, loads, rounded_down, tensorrt_llm_cache_byt
 from genz.export.paging import blocks_of_beams, cached_elements
 from genz.export.precisions import TENSORRT_LLM, cache_type, weights_of
 from genz.inference.question import Question
-from genz.specs.layers import ceil_div
+from genz.specs.linear import ceil_div
 from genz.specs.parallelism import FLAGS, Stage
 
 ENGINE = "TensorRT-LLM"
@@ -120,6 +120,7 @@ def _loads(question: Question, step_tokens: int) -> list[Load]:
 def _check(question: Question) -> None:
     laid = question.parallelism
     checks.check_chip(question, ENGINE, MAKERS)
+    checks.check_model(question, ENGINE)
     checks.check_layout(question, ENGINE, weight_offload=False)
     if laid.coupled_data > 1 and laid.tensor > 1:
         reason = "attention-DP of TensorRT-LLM is over all ranks that share experts"

@@ -14,8 +14,9 @@ from genz.export.paging import Group, bytes_per_block, groups_of
 from genz.export.precisions import VLLM, cache_type, weights_of
 from genz.inference.limits import largest_whole
 from genz.inference.question import Question
-from genz.specs.layers import LatentAttention, ceil_div
+from genz.specs.linear import ceil_div
 from genz.specs.parallelism import FLAGS
+from genz.specs.token_mixers import Attention, LatentAttention
 
 ENGINE = "vLLM"
 MAKERS = {"gpu": ("nvidia", "amd", "intel")}
@@ -133,6 +134,7 @@ def _needed(question: Question, groups: tuple[Group, ...], step_tokens: int, req
 def _check(question: Question) -> None:
     laid = question.parallelism
     checks.check_chip(question, ENGINE, MAKERS)
+    checks.check_model(question, ENGINE)
     checks.check_layout(question, ENGINE, decode_context=True)
     if 1 < laid.expert < laid.tensor:
         raise checks.refuse(
@@ -162,7 +164,7 @@ def _environment(question: Question) -> dict[str, str]:
         variables["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
     if sizes := checks.uneven_stages(question):
         variables["VLLM_PP_LAYER_PARTITION"] = ",".join(map(str, sizes))
-    if any(m.chunk for layer, _ in question.model.layer_groups if (m := layer.token_mixer)):
+    if any(isinstance(m, Attention) and m.chunk for layer, _ in question.model.layer_groups for m in layer.token_mixers):
         # Without it, layers that attend within chunks keep the cache of all positions.
         variables["VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE"] = "1"
     return variables

@@ -6,22 +6,27 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from genz.graph.context import Context
+from genz.graph.indexer import indexer_operators
 from genz.graph.step import Group, Operator, Run
 from genz.numerics import Number, maximum, minimum, total
 from genz.operators.attention import attention
 from genz.operators.demand import Demand
-from genz.operators.elementwise import NORM_FLOPS, ROPE_FLOPS, elementwise
+from genz.operators.elementwise import ACTIVATION_FLOPS, NORM_FLOPS, ROPE_FLOPS, elementwise
 from genz.operators.gemm import gemm
 from genz.operators.shapes import AttentionShape
-from genz.operators.visibility import Sight, stretches
-from genz.specs.layers import Attention, LatentAttention, TokenMixer, ceil_div
+from genz.operators.visibility import Sight, Stretch, stretches
+from genz.specs.linear import ceil_div
+from genz.specs.token_mixers import Attention, LatentAttention
 
 GroupDemand = Callable[[Sight, Group], Demand]
 UNFUSED_ATTENTION_KERNELS = 3
 
 
-def attention_operators(mixer: TokenMixer, context: Context, *, reduces: bool) -> Iterable[Operator]:
-    """All operators of a token mixer; `reduces`: it ends with a sum over tensor-parallel ranks of its own."""
+AnyAttention = Attention | LatentAttention
+
+
+def attention_operators(mixer: AnyAttention, context: Context, *, reduces: bool) -> Iterable[Operator]:
+    """All operators of attention; `reduces`: it ends with a sum over tensor-parallel ranks of its own."""
     if isinstance(mixer, LatentAttention):
         yield from _latent(mixer, context)
     else:
@@ -34,18 +39,36 @@ def attention_operators(mixer: TokenMixer, context: Context, *, reduces: bool) -
 def _grouped_query(mixer: Attention, context: Context) -> Iterable[Operator]:
     heads = ceil_div(mixer.heads, context.tensor_parallel)
     kv_heads = ceil_div(mixer.kv_heads, context.tensor_parallel)
-    yield from context.linears(mixer.linears[:3], context.tokens, fuse=context.engine.fuses("qkv"))
-    rotated = (heads + kv_heads) * mixer.head_dim
+    if mixer.source is None:
+        yield from context.linears(mixer.linears[:-1], context.tokens, fuse=context.engine.fuses("qkv"))
+    else:
+        yield from _cross_projections(mixer, context)
+    rotated = (heads + (0 if mixer.borrows else kv_heads)) * mixer.head_dim
     yield from _rope_and_norms(mixer, context, elements_per_token=rotated, normalised=mixer.normalises_queries)
     width = mixer.head_dim
     for part in context.by_phase():
         yield from _core(
             "attention", mixer, part, heads=heads, key_dim=width, value_dim=width, cached_width=2 * kv_heads * width
         )
+    if mixer.gated and not context.engine.fuses("activation"):
+        gate = elementwise(
+            context.tokens * heads * width, reads=2, writes=1, flops=ACTIVATION_FLOPS, element_bytes=context.widths.base_bytes
+        )
+        yield context.operator("output_gate", "elementwise", gate)
+
+
+def _cross_projections(mixer: Attention, context: Context) -> Iterable[Operator]:
+    """Queries of every new token, and in prefill the keys and values of what an encoder made: they are kept for the rest."""
+    query, *key_value = mixer.linears[:-1]
+    yield context.linear(query, context.tokens)
+    if context.step.phase == "prefill":
+        tokens = total([group.sequences * group.source_tokens for group in context.step.groups])
+        yield from context.linears(tuple(key_value), tokens, fuse=context.engine.fuses("qkv"))
 
 
 def _latent(mixer: LatentAttention, context: Context) -> Iterable[Operator]:
-    *projections, _latent_up, _output = mixer.linears
+    chooses = mixer.indexer
+    *projections, _latent_up, _output = mixer.linears[len(chooses.linears) if chooses else 0 :]
     if mixer.query_rank is None:
         yield from context.linears(tuple(projections), context.tokens, fuse=context.engine.fuses("qkv"))
     else:
@@ -53,9 +76,14 @@ def _latent(mixer: LatentAttention, context: Context) -> Iterable[Operator]:
         yield from context.linears((query_down, latent_down), context.tokens, fuse=context.engine.fuses("qkv"))
         yield context.linear(query_up, context.tokens)
     heads = ceil_div(mixer.heads, context.tensor_parallel)
-    yield from _rope_and_norms(mixer, context, elements_per_token=(heads + 1) * mixer.rope_dim, normalised=False)
+    rotated = heads + 1 + (chooses.heads + 1 if chooses else 0)
+    yield from _rope_and_norms(mixer, context, elements_per_token=rotated * mixer.rope_dim, normalised=False)
+    if chooses is not None and mixer.selected is not None:
+        yield from indexer_operators(chooses, context, selected=mixer.selected)
     for part in context.by_phase():
-        if part.step.phase == "decode" and context.engine.latent_attention == "absorbed":
+        # Queries that see tokens of their own choice share no expanded keys: sparse attention works on latents in prefill too.
+        absorbs = part.step.phase == "decode" or mixer.selected is not None
+        if absorbs and context.engine.latent_attention == "absorbed":
             yield from _absorbed(mixer, part, heads)
         else:
             yield from _expanded(mixer, part, heads)
@@ -118,7 +146,7 @@ def _expanded(mixer: LatentAttention, context: Context, heads: int) -> Iterable[
 
 def _core(
     name: str,
-    mixer: TokenMixer,
+    mixer: AnyAttention,
     context: Context,
     *,
     heads: int,
@@ -129,7 +157,10 @@ def _core(
 ) -> Iterable[Operator]:
     """The attention kernel of `heads` local heads, and what devices that share its work send each other around it."""
     widths, fused = context.widths, context.engine.fuses("attention")
+    borrows = isinstance(mixer, Attention) and mixer.borrows
     latent = None if isinstance(mixer, Attention) else "expanded" if expands else "absorbed"
+    # No kernel was measured whose queries each choose their keys; one new token's are a cache as any other.
+    is_unmeasured = _selected(mixer) is not None and context.step.phase == "prefill"
 
     def shape(sight: Sight, group: Group) -> AttentionShape:
         return _attention_shape(
@@ -160,10 +191,11 @@ def _core(
             fused=fused,
             expands=expands,
             beams=group.beams,
-            shape=shape(sight, group) if fused else None,
+            writes=not borrows,
+            shape=shape(sight, group) if fused and not is_unmeasured else None,
         )
 
-    if context.engine.concatenates_cache and context.step.phase == "decode":
+    if context.engine.concatenates_cache and context.step.phase == "decode" and not borrows:
         yield _cache_append(mixer, context, cached_width)
     yield replace(_over_groups(name, mixer, context, demand), kernels=1 if fused else UNFUSED_ATTENTION_KERNELS)
     yield from _cache_exchanges(
@@ -171,7 +203,7 @@ def _core(
     )
 
 
-def _cache_append(mixer: TokenMixer, context: Context, cached_width: int) -> Operator:
+def _cache_append(mixer: AnyAttention, context: Context, cached_width: int) -> Operator:
     """The copy of all keys and values into tensors that hold the new tokens too: each is read and written."""
 
     def copied(sight: Sight, group: Group) -> Demand:
@@ -181,7 +213,7 @@ def _cache_append(mixer: TokenMixer, context: Context, cached_width: int) -> Ope
 
 
 def _attention_shape(
-    mixer: TokenMixer,
+    mixer: AnyAttention,
     context: Context,
     sight: Sight,
     group: Group,
@@ -217,12 +249,13 @@ def _attention_shape(
         matrix_type=widths.base,
         format="fp8" if widths.kv_cache == "fp8" else widths.kernel_format(quantised=False),
         window=mixer.window,
+        causal=mixer.causal and mixer.source is None,
         latent=latent,
         phase=context.step.phase,
     )
 
 
-def _over_groups(name: str, mixer: TokenMixer, context: Context, demand: GroupDemand) -> Operator:
+def _over_groups(name: str, mixer: AnyAttention, context: Context, demand: GroupDemand) -> Operator:
     """An operator that is done group by group, with its demand over the repeats of the step."""
     runs = tuple(
         Run(
@@ -232,26 +265,44 @@ def _over_groups(name: str, mixer: TokenMixer, context: Context, demand: GroupDe
             stretch.weight,
         )
         for group in context.step.groups
-        for stretch in stretches(
-            group.context,
-            group.new_tokens,
-            context.step.repeats,
-            window=mixer.window,
-            chunk=mixer.chunk,
-            shared=_shared_context(mixer, group, context),
-            advance=group.advance,
-        )
+        for stretch in _stretches(mixer, group, context)
     )
     return Operator(name, context.layer, "attention", context.count, runs)
 
 
-def _shared_context(mixer: TokenMixer, group: Group, context: Context) -> float:
+def _stretches(mixer: AnyAttention, group: Group, context: Context) -> tuple[Stretch, ...]:
+    """What a group's queries see over a step's repeats: the cache as it grows, or an encoder's output, which does not."""
+    if mixer.source is not None:
+        still = Sight(group.new_tokens * group.source_tokens, group.source_tokens)
+        return (Stretch(still, still, context.step.repeats),)
+    if not mixer.causal and mixer.chunk is not None and group.chunk_keys is not None:
+        still = Sight(group.new_tokens * group.chunk_keys, group.new_tokens)
+        return (Stretch(still, still, context.step.repeats),)
+    return stretches(
+        group.context,
+        group.new_tokens,
+        context.step.repeats,
+        window=mixer.window,
+        chunk=mixer.chunk,
+        shared=_shared_context(mixer, group, context),
+        advance=group.advance,
+        causal=mixer.causal,
+        selected=_selected(mixer),
+    )
+
+
+def _selected(mixer: AnyAttention) -> int | None:
+    """Keys that a query sees at most, of its own choice."""
+    return mixer.selected if isinstance(mixer, LatentAttention) else None
+
+
+def _shared_context(mixer: AnyAttention, group: Group, context: Context) -> float:
     """Context tokens whose cache beams share and read once: where the engine can, and in full attention."""
-    is_shared = context.engine.shared_prefix_attention and mixer.window is None and mixer.chunk is None
-    return group.shared_context if is_shared else 0
+    reads_all = mixer.window is None and mixer.chunk is None and _selected(mixer) is None
+    return group.shared_context if context.engine.shared_prefix_attention and reads_all else 0
 
 
-def _rope_and_norms(mixer: TokenMixer, context: Context, *, elements_per_token: int, normalised: bool) -> Iterable[Operator]:
+def _rope_and_norms(mixer: AnyAttention, context: Context, *, elements_per_token: int, normalised: bool) -> Iterable[Operator]:
     elements = context.tokens * elements_per_token
     element_bytes = context.widths.base_bytes
     if normalised and not context.engine.fuses("norm"):

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from genz.graph.step import Category, Group, Operator, Run, Step
-from genz.numerics import Number
+from genz.numerics import Number, total
 from genz.operators.demand import Demand
 from genz.operators.gemm import gemm
 from genz.operators.visibility import Sight
 from genz.specs.engine import Engine
-from genz.specs.layers import Linear
+from genz.specs.linear import Linear
 from genz.specs.parallelism import Parallelism
 from genz.specs.precision import Widths
 
@@ -72,6 +72,11 @@ class Context:
         return self.step.tokens / self.prompt_split
 
     @property
+    def sequences(self) -> Number:
+        """Sequences of the step: each device has a part of every one of them."""
+        return total([group.sequences for group in self.step.groups])
+
+    @property
     def elementwise_tokens(self) -> Number:
         """New tokens whose norms and residuals one device computes."""
         return self.tokens / (self.tensor_parallel if self.parallelism.sequence_parallel else 1)
@@ -95,10 +100,12 @@ class Context:
         """One GEMM over the outputs of several matrices of the same input."""
         shapes = [linear.local(self.tensor_parallel) for linear in linears]
         quantised, widths = linears[0].quantised, self.widths
+        blocks = linears[0].local_blocks(self.tensor_parallel)
         demand = gemm(
             tokens,
-            sum(outputs for _, outputs in shapes),
+            sum(outputs for _, outputs in shapes) // blocks,
             shapes[0][0],
+            batch=blocks,
             weight_bytes=widths.weight_bytes(quantised=quantised),
             input_bytes=widths.input_bytes(quantised=quantised),
             output_bytes=widths.base_bytes,

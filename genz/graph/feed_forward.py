@@ -12,7 +12,7 @@ from genz.operators.elementwise import ACTIVATION_FLOPS, elementwise
 from genz.operators.exchange import Routing, TokenExchange
 from genz.operators.moe import expert_gemm, rank_load, touched_experts
 from genz.operators.shapes import ExpertsPart, ExpertsShape
-from genz.specs.layers import FeedForward, MixtureOfExperts
+from genz.specs.channel_mixers import FeedForward, Matrices, MixtureOfExperts
 from genz.specs.parallelism import local_experts
 
 
@@ -24,6 +24,15 @@ def feed_forward_operators(mixer: FeedForward, context: Context, *, reduces: boo
     yield context.linear(down, context.tokens)
     if reduces:
         yield from context.sum_over_ranks("feed_forward", mixer.hidden)
+
+
+def matrices_operators(mixer: Matrices, context: Context) -> Iterable[Operator]:
+    """The GEMMs of matrices that stand by themselves, and the sum over ranks where the last one is split by its inputs."""
+    rows = context.sequences if mixer.per_sequence else context.tokens
+    for linear in mixer.linears:
+        yield context.linear(linear, rows)
+    if mixer.reduces:
+        yield from context.sum_over_ranks("matrices", mixer.hidden)
 
 
 def _activation(mixer: FeedForward, context: Context, *, rows: Number, name: str, ranks: int) -> Iterable[Operator]:
@@ -71,7 +80,7 @@ def _routed_experts(mixer: MixtureOfExperts, context: Context) -> Iterable[Opera
     parallelism, widths = context.parallelism, context.widths
     group_tokens = context.tokens * parallelism.coupled_data
     load = _rank_load(mixer, context)
-    rows = group_tokens * mixer.top_k / parallelism.expert * load
+    rows = group_tokens * mixer.picked / parallelism.expert * load
     copies = mixer.experts + parallelism.redundant_experts
     touched = touched_experts(
         _different_tokens(context),
@@ -80,6 +89,8 @@ def _routed_experts(mixer: MixtureOfExperts, context: Context) -> Iterable[Opera
         local_experts=local_experts(copies, parallelism.expert),
         load=load,
         routing=context.routing,
+        even_groups=mixer.even_groups,
+        zero_experts=mixer.zero_experts,
     )
     *first, down = mixer.expert.linears
     shapes = [linear.local(parallelism.expert_tensor) for linear in first]
@@ -87,7 +98,7 @@ def _routed_experts(mixer: MixtureOfExperts, context: Context) -> Iterable[Opera
 
     shape = ExpertsShape(
         tokens=group_tokens,
-        pairs=group_tokens * mixer.top_k,
+        pairs=group_tokens * mixer.picked,
         rows=rows,
         touched=touched,
         hidden=shapes[0][0],
@@ -137,19 +148,39 @@ def _exchange(mixer: MixtureOfExperts, context: Context, name: str) -> Operator:
         mixer.top_k,
         experts=None if mixer.experts % parallelism.expert else mixer.experts,
         node_limit=mixer.groups_per_token,
+        even_groups=mixer.even_groups,
+        zero_experts=mixer.zero_experts,
         mode="low_latency" if context.step.phase == "decode" else "normal",
         skew=_rank_load(mixer, context),
     )
     exchange = TokenExchange(tokens, mixer.hidden * element_bytes, routing)
     operator = context.collective(name, name, tokens * mixer.hidden * element_bytes, ranks=parallelism.expert)
-    return replace(operator, exchange=exchange)
+    return replace(operator, exchange=exchange, hides_behind=_dense_work(mixer, context, name))
+
+
+def _dense_work(mixer: MixtureOfExperts, context: Context, name: str) -> str | None:
+    """The GEMM of a layer's dense network behind which an exchange runs, where a shortcut leads past that network."""
+    if not mixer.shortcut or mixer.shared is None:
+        return None
+    *first, down = mixer.shared.linears
+    if name == "combine":
+        return f"{down.name}_gemm"
+    is_fused = len(first) > 1 and context.engine.fuses("gate_up")
+    return f"{first[0].fused_as if is_fused else first[0].name}_gemm"
 
 
 def _rank_load(mixer: MixtureOfExperts, context: Context) -> Number:
     """What the most loaded rank receives over the mean."""
     tokens = _different_tokens(context)
-    copies = mixer.experts + context.parallelism.redundant_experts
-    return rank_load(context.routing, tokens, experts=copies, top_k=mixer.top_k, ranks=context.parallelism.expert)
+    return rank_load(
+        context.routing,
+        tokens,
+        experts=mixer.experts + context.parallelism.redundant_experts,
+        top_k=mixer.top_k,
+        ranks=context.parallelism.expert,
+        even_groups=mixer.even_groups,
+        zero_experts=mixer.zero_experts,
+    )
 
 
 def _different_tokens(context: Context) -> Number:

@@ -11,7 +11,7 @@ from genz.operators.exchange import TokenExchange
 from genz.operators.shapes import Shape
 
 PhaseName = Literal["prefill", "decode"]
-Category = Literal["gemm", "attention", "experts", "elementwise", "embedding", "collective"]
+Category = Literal["gemm", "attention", "experts", "state_space", "elementwise", "embedding", "collective"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class Group:
 
     `sampled` positions of each are turned into logits. Over repeats of a step the context grows by `advance`, by the new
     tokens unless told. `phase` says which kernels attention takes, that of the step unless told. `shared_context` tokens
-    of the context belong to a prompt whose cache `beams` sequences share.
+    of the context belong to a prompt whose cache `beams` sequences share. Cross attention sees `source_tokens` of an
+    encoder. Where a picture is cut into windows that are not alike, a token sees `chunk_keys` of its own on average.
     """
 
     sequences: Number
@@ -31,6 +32,8 @@ class Group:
     beams: Number = 1
     advance: Number | None = None
     phase: PhaseName | None = None
+    source_tokens: Number = 0
+    chunk_keys: Number | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from genz.errors import InvalidValueError
 from genz.graph.step import Group, Step
 from genz.inference.evaluate import cost_of
+from genz.inference.lengths import check_plain_decoder
 from genz.inference.question import Question
 from genz.numerics import Number, ceil_div, every, is_symbolic
 from genz.specs.workload import check_count
@@ -37,6 +38,7 @@ def mixed_step(
 
     Matrices see all tokens together; attention is done group by group.
     """
+    check_plain_decoder(question.model, question.workload, "a mixed step")
     groups = [Group(1, prompt_tokens, cached, phase="prefill")]
     if not (isinstance(decodes, int) and decodes == 0):
         groups.append(Group(decodes, 1, context, phase="decode"))
@@ -48,6 +50,7 @@ def chunk_prefill(question: Question, *, tokens_per_step: int, decodes: int = 0)
 
     The decodes are at the middle of the question's generation. Raises `InvalidValueError` where the decodes leave no room.
     """
+    check_plain_decoder(question.model, question.workload, "chunked prefill")
     check_count(tokens_per_step, "tokens_per_step", least=1)
     check_count(decodes, "decodes", least=0)
     chunk = tokens_per_step - decodes

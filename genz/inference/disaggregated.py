@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from genz.errors import InvalidValueError, UnsupportedError
 from genz.footprint import request_cache_bytes
 from genz.inference.evaluate import Outcome, evaluate
+from genz.inference.lengths import check_plain_decoder
 from genz.inference.question import Question
 from genz.numerics import Number, maximum, minimum
 from genz.specs.hardware import Link
@@ -86,6 +87,8 @@ def disaggregate(
     """
     check_count(prefill_copies, "prefill_copies", least=1)
     check_count(decode_copies, "decode_copies", least=1)
+    for question in (prefill, decode):
+        check_plain_decoder(question.model, question.workload, "disaggregation")
     _check_alike(prefill, decode)
     transfer = transfer_time(prefill, decode, link)
     before, after = evaluate(prefill), evaluate(decode)

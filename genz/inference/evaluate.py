@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from genz.energy import energy_constants
+from genz.energy import EnergyConstants, energy_constants
 from genz.footprint import Memory, footprint
-from genz.graph.builder import build
+from genz.graph.builder import build, build_encoder
 from genz.graph.step import Group, Operator, Step
 from genz.inference.phase import PhaseCost, phase_cost
 from genz.inference.pipeline import pipeline_cost
 from genz.inference.question import Question
-from genz.numerics import Number, ceil_div, safe_divide
+from genz.numerics import Number, ceil_div, safe_divide, total
 from genz.specs.offload import NOTHING_OFFLOADED, tier_of
 from genz.specs.parallelism import Stage, distinct_stages
+from genz.specs.workload import Media
 from genz.timing.machine import Machine
 
 
@@ -26,16 +27,22 @@ class Outcome:
     memory: Memory
     prefill: PhaseCost
     decode: PhaseCost
+    encoders: tuple[tuple[str, PhaseCost], ...] = ()
+
+    @property
+    def encoding_time(self) -> Number:
+        """Time that images, clips or texts spend in their encoders, one encoder after the other [s]."""
+        return total([cost.time for _, cost in self.encoders])
 
     @property
     def ttft(self) -> Number:
-        """Time to first token: the whole prefill, its sampling included [s]."""
-        return self.prefill.time
+        """Time to first token: encoders, then the whole prefill, its sampling included [s]."""
+        return self.encoding_time + self.prefill.time
 
     @property
     def e2e(self) -> Number:
         """Time from the start of the batch to its last token [s]."""
-        return self.prefill.time + self.decode.time
+        return self.ttft + self.decode.time
 
     @property
     def tpot(self) -> Number:
@@ -60,7 +67,8 @@ class Outcome:
         # Replicas that hold fewer requests than the fullest do less work.
         alike = question.parallelism.tensor * question.parallelism.context
         active = alike * question.workload.batch / question.requests_per_rank
-        dynamic = self.prefill.dynamic_energy + self.decode.dynamic_energy
+        phases = (*(cost for _, cost in self.encoders), self.prefill, self.decode)
+        dynamic = total([cost.dynamic_energy for cost in phases])
         return devices * question.platform.chip.power.idle * self.e2e + active * dynamic
 
     @property
@@ -84,7 +92,13 @@ def prefill_step(question: Question) -> Step:
     steps: Number = 1
     if question.fidelity != "roofline":
         steps = ceil_div(requests * workload.new_prompt_tokens, question.engine.memory.max_num_batched_tokens)
-    group = Group(requests / steps, workload.new_prompt_tokens, workload.cached_tokens, advance=0)
+    group = Group(
+        requests / steps,
+        workload.new_prompt_tokens,
+        workload.cached_tokens,
+        advance=0,
+        source_tokens=workload.source_tokens,
+    )
     return Step("prefill", (group,), steps)
 
 
@@ -97,8 +111,23 @@ def decode_step(question: Question) -> Step:
         context=workload.input_tokens,
         shared_context=workload.input_tokens,
         beams=workload.beams,
+        source_tokens=workload.source_tokens,
     )
     return Step("decode", (group,), workload.output_tokens - 1)
+
+
+def encoder_step(question: Question, media: Media) -> Step:
+    """What all requests of a data-parallel rank send through an encoder, at once."""
+    group = Group(
+        question.requests_per_rank * media.sequences,
+        media.tokens,
+        0,
+        sampled=0,
+        advance=0,
+        source_tokens=media.source_tokens,
+        chunk_keys=media.window_keys,
+    )
+    return Step("prefill", (group,))
 
 
 def operators(question: Question, step: Step, stage: Stage | None = None) -> tuple[Operator, ...]:
@@ -131,16 +160,7 @@ def memory_of(question: Question, requests: Number | None = None) -> Memory:
 
 def cost_of(question: Question, step: Step, memory: Memory | None = None) -> PhaseCost:
     """What a step of this question takes, over all stages of its pipeline."""
-    held = memory or memory_of(question)
-    machine = Machine(
-        question.platform,
-        question.engine,
-        question.fidelity,
-        held.weights_bytes + held.kv_cache_bytes,
-        question.widths.kernel_format(quantised=True, expert=True),
-        question.parallelism.tensor * question.parallelism.context,
-    )
-    constants = energy_constants(question.platform, calibrated=question.fidelity == "calibrated")
+    machine, constants = _machine(question, memory)
     stages = distinct_stages(question.model, question.parallelism.pipeline)
     costs = [
         (
@@ -150,6 +170,36 @@ def cost_of(question: Question, step: Step, memory: Memory | None = None) -> Pha
         for stage, alike in stages
     ]
     return pipeline_cost(costs, step.phase, question.micro_batches)
+
+
+def _machine(question: Question, memory: Memory | None) -> tuple[Machine, EnergyConstants]:
+    """The device that a question runs on, and what its work costs in energy."""
+    held = memory or memory_of(question)
+    machine = Machine(
+        question.platform,
+        question.engine,
+        question.fidelity,
+        held.persistent_bytes,
+        question.widths.kernel_format(quantised=True, expert=True),
+        question.parallelism.tensor * question.parallelism.context,
+    )
+    return machine, energy_constants(question.platform, calibrated=question.fidelity == "calibrated")
+
+
+def _encoder_costs(question: Question, memory: Memory) -> tuple[tuple[str, PhaseCost], ...]:
+    """What each encoder takes for the media of the batch; it runs on the first stage of a pipeline."""
+    if not question.workload.media:
+        return ()
+    machine, constants = _machine(question, memory)
+    towers = {encoder.name: encoder for encoder in question.model.encoders}
+    costs = []
+    for media in question.workload.media:
+        step = encoder_step(question, media)
+        passed = build_encoder(
+            towers[media.encoder], step, parallelism=question.parallelism, widths=question.widths, engine=question.engine
+        )
+        costs.append((media.encoder, phase_cost(passed, step, machine, constants)))
+    return tuple(costs)
 
 
 def _fetch_time(question: Question, step: Step) -> Number:
@@ -171,4 +221,4 @@ def evaluate(question: Question, memory: Memory | None = None) -> Outcome:
     """
     memory = memory or memory_of(question)
     prefill, decode = (cost_of(question, step, memory) for step in (prefill_step(question), decode_step(question)))
-    return Outcome(question, memory, prefill, decode)
+    return Outcome(question, memory, prefill, decode, _encoder_costs(question, memory))

@@ -9,6 +9,7 @@ from genz.errors import InvalidValueError
 from genz.footprint import request_cache_bytes, weight_bytes
 from genz.graph.step import Step
 from genz.inference.evaluate import decode_step, operators, prefill_step
+from genz.inference.lengths import check_plain_decoder
 from genz.inference.phase import phase_cost
 from genz.inference.question import Question
 from genz.numerics import Number, safe_divide
@@ -37,6 +38,7 @@ def split_layers(question: Question, host: str | Platform, *, device_layers: int
     The host passes its layers first, then hands the hidden states over the device's host link: the times add up, as a
     token needs both. Raises `InvalidValueError` for more layers than the model has, or a question on several devices.
     """
+    check_plain_decoder(question.model, question.workload, "a split of layers")
     layers = len(question.model.layers)
     check_count(device_layers, "device_layers", least=0, most=layers)
     if question.parallelism.devices != 1:

@@ -57,7 +57,7 @@ def longest_context(question: Question) -> int | None:
     longest = largest_whole(fits)
     if longest == MAX_COUNT:
         return None
-    return longest + int(workload.output_tokens) if longest else 0
+    return longest + int(workload.generated_tokens) if longest else 0
 
 
 def largest_batch_within(question: Question, *, tpot: Number) -> int:
@@ -156,10 +156,11 @@ def _fewer(question: Question) -> Iterator[Remedy]:
 def _shorter(question: Question) -> Iterator[Remedy]:
     """The longest prompt that fits, if it is longer than what is cached of it."""
     workload = question.workload
-    prompt = (longest_context(question) or 0) - int(workload.output_tokens)
-    if prompt > workload.cached_tokens:
+    prompt = (longest_context(question) or 0) - int(workload.generated_tokens)
+    if prompt > workload.cached_tokens + workload.media_tokens:
         shorter = replace(question, workload=replace(workload, input_tokens=prompt))
-        yield Remedy(f"{prompt} input tokens instead of {workload.input_tokens}", f"--isl {prompt}", shorter)
+        text = prompt - workload.media_tokens
+        yield Remedy(f"{prompt} input tokens instead of {workload.input_tokens}", f"--isl {text}", shorter)
 
 
 def _wider(question: Question) -> Iterator[Remedy]:

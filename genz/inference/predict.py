@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from genz import units
-from genz.errors import InvalidValueError
+from genz.errors import InvalidValueError, UnsupportedError
 from genz.inference import limits
 from genz.inference.evaluate import evaluate
 from genz.inference.prediction import Prediction
@@ -56,13 +56,19 @@ def predict(
     energy_price: str | float | None = None,
     carbon_intensity: str | float | None = None,
     treat_as: str | None = None,
+    images: int = 0,
+    image_size: str | tuple[int, int] | None = None,
+    image_tokens: int | None = None,
+    audio: str | float | None = None,
+    embed: bool = False,
 ) -> Prediction:
     """Predict TTFT, TPOT, throughput, memory, energy and power of one static batch.
 
     Args:
         model: name, hub id, or path of a `config.json`; or a `ModelSpec`.
         platform: chips and their number, as in `"8x h100-sxm"`, a platform's name or a path; or a spec.
-        input, output: tokens of each request's prompt and answer; from the use case if left out.
+        input, output: tokens of each request's prompt and answer; from the use case if left out. An encoder has no output;
+            `input` of an encoder-decoder is what its encoder reads.
         batch: requests in the whole deployment; replicas share them.
         beams: sequences that each request keeps; they share the cache of the prompt.
         cached: tokens of each prompt that are in the cache already.
@@ -88,6 +94,10 @@ def predict(
         price: rent of one device ("2.5 USD/h"; a number is USD per hour); the chip's list price if left out.
         energy_price: "0.10 USD/kWh"; carbon_intensity: "400 g/kWh" (numbers likewise).
         treat_as: read a configuration as another `model_type`.
+        images: images of each request, before the `input` tokens of its text; each becomes the tokens that the model's
+            processor makes of `image_size` ("1280x720", width by height), or `image_tokens` where a technique prunes them.
+        audio: length of the clip of each request, as "30 s"; Whisper takes its windows as so many sequences.
+        embed: ask a decoder for an embedding of its input: nothing is generated, and its head is not run. Encoders do no other.
 
     Raises:
         UnknownNameError, InvalidValueError, SpecError, UnsupportedError: the question is not sound.
@@ -125,14 +135,27 @@ def predict(
         max_num_seqs=max_num_seqs,
         gpu_memory_utilization=gpu_memory_utilization,
         treat_as=treat_as,
+        images=images,
+        image_size=image_size,
+        image_tokens=image_tokens,
+        audio=audio,
+        embed=embed,
     )
+    if question.model.denoises:
+        raise UnsupportedError(
+            f"{question.model.name} makes its output in steps of denoising",
+            field="model",
+            value=question.model.name,
+            allowed="a model that generates token by token, or an encoder",
+            hint="ask genz.diffuse",
+        )
     prices = settle_prices(question.platform, price, energy_price, carbon_intensity)
     return answer(question, prices=prices, slo=case.slo if case else None)
 
 
 def answer(question: Question, *, prices: Prices | None = None, slo: SLO | None = None) -> Prediction:
     """Evaluate a settled question. Raises `DoesNotFitError` where the memory is exceeded."""
-    _check_single(vars(question.workload) | {"gpu_memory_utilization": question.utilization})
+    _check_single(question.workload.figures | {"gpu_memory_utilization": question.utilization})
     outcome = evaluate(question)
     _check_single({"platform": outcome.e2e, "memory": outcome.memory.fits})
     limits.check_fits(question, outcome.memory)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from genz.footprint import Memory, kv_bytes_per_token
+from genz.footprint import Memory, encoder_activation_bytes, encoder_weight_bytes, kv_bytes_per_token
 from genz.inference import limits
 from genz.inference.evaluate import Outcome
 from genz.inference.metrics import METRICS
@@ -18,7 +18,7 @@ from genz.inference.question import Question
 from genz.inference.uncertainty import intervals
 from genz.numerics import Number
 from genz.specs.parallelism import FLAGS
-from genz.specs.workload import SLO
+from genz.specs.workload import MAX_COUNT, SLO
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +88,23 @@ class Prediction:
         return self.outcome.output_tokens_per_s
 
     @property
+    def sequences_per_s(self) -> Number:
+        """Requests of the whole deployment over E2E: embeddings or scores of a model that generates nothing [1/s]."""
+        return self.question.workload.batch / self.e2e
+
+    @property
+    def input_tokens_per_s(self) -> Number:
+        """Input tokens of the whole deployment over E2E, those that an encoder reads among them [1/s]."""
+        workload = self.question.workload
+        read = workload.source_tokens if self.question.model.source is not None else workload.input_tokens
+        return workload.batch * read / self.e2e
+
+    @property
+    def energy_per_sequence(self) -> Number:
+        """Energy of the whole deployment per request [J]."""
+        return self.energy / self.question.workload.batch
+
+    @property
     def memory(self) -> Memory:
         """What the fullest device holds."""
         return self.outcome.memory
@@ -116,8 +133,9 @@ class Prediction:
 
     @cached_property
     def phases(self) -> dict[str, Phase]:
-        """Prefill, and decode where there is more than one output token."""
-        found = {"prefill": self._phase("prefill", self.outcome.prefill)}
+        """Encoders that images or clips pass, prefill, and decode where there is more than one output token."""
+        found = {name: self._phase(name, cost) for name, cost in self.outcome.encoders}
+        found["prefill"] = self._phase("prefill", self.outcome.prefill)
         if self.tpot is not None:
             found["decode"] = self._phase("decode", self.outcome.decode)
         return found
@@ -125,7 +143,8 @@ class Prediction:
     @property
     def bound(self) -> dict[str, str | None]:
         """What each phase waits for: compute, memory, network or host."""
-        return {name: self.phases[name].bound if name in self.phases else None for name in ("prefill", "decode")}
+        names = (*(name for name, _ in self.outcome.encoders), "prefill", "decode")
+        return {name: self.phases[name].bound if name in self.phases else None for name in names}
 
     def _phase(self, name: str, cost: PhaseCost) -> Phase:
         shares = cost.time_by_bound()
@@ -179,8 +198,11 @@ class Prediction:
             "tpot_s": self.tpot,
             "e2e_s": self.e2e,
             "output_tokens_per_s": self.throughput,
+            "sequences_per_s": self.sequences_per_s,
+            "input_tokens_per_s": self.input_tokens_per_s,
             "energy_j": self.energy,
             "energy_j_per_output_token": outcome.energy_per_output_token,
+            "energy_j_per_sequence": self.energy_per_sequence,
             "power_w": self.power,
             "bound": self.bound,
             "fidelity": self.fidelity,
@@ -203,8 +225,9 @@ class Prediction:
             "precision": _describe_widths(question),
             "workload": _describe_workload(question),
             "phases": {name: phase.to_dict() for name, phase in self.phases.items()},
+            "encoders": _describe_encoders(outcome),
             "limits": {
-                "largest_batch": self.largest_batch,
+                "largest_batch": self.largest_batch if self.largest_batch < MAX_COUNT else None,
                 "longest_context_tokens": self.longest_context,
                 "critical_batch_tokens": self.critical_batch,
             },
@@ -222,7 +245,11 @@ class Prediction:
 
         rows = [
             row
-            for name, cost in (("prefill", self.outcome.prefill), ("decode", self.outcome.decode))
+            for name, cost in (
+                *self.outcome.encoders,
+                ("prefill", self.outcome.prefill),
+                ("decode", self.outcome.decode),
+            )
             if name in self.phases
             for row in _operator_rows(name, cost)
         ]
@@ -286,4 +313,29 @@ def _describe_workload(question: Question) -> dict[str, Any]:
         "batch": workload.batch,
         "beams": workload.beams,
         "cached_tokens": workload.cached_tokens,
+        "embeds": workload.embeds,
+        "media_tokens": workload.media_tokens,
+        "media": [{"kind": p.kind, "count": p.count, "tokens_each": p.tokens} for p in workload.parts],
+        "source_tokens": workload.source_tokens,
+    }
+
+
+def _describe_encoders(outcome: Outcome) -> dict[str, Any]:
+    """Each encoder that the question's images or clips pass: its size, what passes it, and what that costs."""
+    question, costs = outcome.question, dict(outcome.encoders)
+    towers = {encoder.name: encoder for encoder in question.model.encoders}
+    return {
+        media.encoder: {
+            "parameters": towers[media.encoder].parameters,
+            "weights_bytes": encoder_weight_bytes(towers[media.encoder], question.widths, question.parallelism),
+            "activations_bytes": encoder_activation_bytes(
+                towers[media.encoder], media, question.requests_per_rank, question.widths, question.parallelism, question.engine
+            ),
+            "sequences_per_request": media.sequences,
+            "tokens_per_sequence": media.tokens,
+            "time_s": costs[media.encoder].time,
+            "dynamic_energy_j": costs[media.encoder].dynamic_energy,
+            "matrix_flops": costs[media.encoder].matrix_flops,
+        }
+        for media in question.workload.media
     }

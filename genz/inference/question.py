@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from genz.errors import InvalidValueError, shown, unknown_name
+from genz.inference.requests import settle_requests
 from genz.numerics import Number, ceil_div, is_symbolic, minimum
 from genz.operators.moe import exponent_of
 from genz.specs import catalog
@@ -49,7 +50,7 @@ class Question:
         """The same question on a platform whose figures were changed, as `genz.bind` does."""
         return replace(self, platform=platform)
 
-    def with_workload(self, **changed: Number) -> Question:
+    def with_workload(self, **changed: Any) -> Question:
         """The same question with other numbers of tokens, requests or beams, which may be arrays or symbols."""
         return replace(self, workload=replace(self.workload, **changed))
 
@@ -106,6 +107,11 @@ def settle_question(
     max_num_seqs: int | None = None,
     gpu_memory_utilization: Number | None = None,
     treat_as: str | None = None,
+    images: int = 0,
+    image_size: str | tuple[int, int] | None = None,
+    image_tokens: int | None = None,
+    audio: str | float | None = None,
+    embed: bool = False,
 ) -> Question:
     """Resolve names and check values; see `genz.predict` for the meaning of each argument.
 
@@ -117,7 +123,20 @@ def settle_question(
     case = use_case_of(use_case)
     if fidelity not in FIDELITIES:
         raise unknown_name("fidelity", str(fidelity), FIDELITIES)
-    workload = settle_workload(case, input=input, output=output, batch=batch, beams=beams, cached=cached)
+    model_spec, workload = settle_requests(
+        model_spec,
+        case,
+        input=input,
+        output=output,
+        batch=batch,
+        beams=beams,
+        cached=cached,
+        images=images,
+        image_size=image_size,
+        image_tokens=image_tokens,
+        audio=audio,
+        embed=embed,
+    )
     parallelism = fill(
         devices=platform_spec.devices,
         tensor=_whole(tp, FLAGS["tensor"]),
@@ -158,7 +177,7 @@ def settle_question(
 
 def rules(question: Question) -> tuple[Rule, ...]:
     """What the requests of a question must meet, whose numbers may be arrays: the prompt, the lengths, the concurrency."""
-    return question.workload.prompt_rule, _length_rule(question), *_concurrency_rules(question)
+    return question.workload.prompt_rule, _length_rule(question), *_source_rules(question), *_concurrency_rules(question)
 
 
 def use_case_of(use_case: str | UseCase | None) -> UseCase | None:
@@ -174,47 +193,10 @@ def _whole(value: Any, field: str, *, least: int = 1) -> int:
     return int(value)
 
 
-def _plain(value: Number) -> Number:
-    """A checked count as a plain int, whatever its type was; arrays and symbols stay what they are."""
-    return value if is_symbolic(value) or np.ndim(value) else int(value)
-
-
 def _platform(platform: str | Platform | Chip) -> Platform:
     if isinstance(platform, Platform):
         return platform
     return catalog.platform_of(platform, 1) if isinstance(platform, Chip) else catalog.platform(platform)
-
-
-def settle_workload(
-    case: UseCase | None,
-    *,
-    input: Number | None,  # noqa: A002
-    output: Number | None,
-    batch: Number,
-    beams: Number | None,
-    cached: Number,
-) -> Workload:
-    """Lengths from the use case, unless they are given; every number is a count, but the `rules` are not checked.
-
-    Raises `InvalidValueError`.
-    """
-    settled: dict[str, Any] = {
-        "input_tokens": input if input is not None else case.input_tokens if case else None,
-        "output_tokens": output if output is not None else case.output_tokens if case else None,
-        "beams": beams if beams is not None else case.beams if case else 1,
-    }
-    for name in ("input_tokens", "output_tokens"):
-        if settled[name] is None:
-            flag = name.removesuffix("_tokens")
-            raise InvalidValueError(
-                f"{name} is missing",
-                field=name,
-                allowed="a whole number of tokens",
-                hint=f"give {flag}= (on the command line --{'isl' if flag == 'input' else 'osl'}), or a use case",
-            )
-    settled |= {"batch": batch, "cached_tokens": cached}
-    Workload(**settled).check_counts()
-    return Workload(**{name: _plain(value) for name, value in settled.items()})
 
 
 def _length_rule(question: Question) -> Rule:
@@ -222,18 +204,38 @@ def _length_rule(question: Question) -> Rule:
     model, workload, told = question.model, question.workload, question.max_model_len
     limit = model.max_context if told is None else told
     longest = workload.final_context
+    asked = f"{workload.input_tokens} input" + ("" if workload.embeds else f" and {workload.output_tokens} output")
     return Rule(
         longest <= limit,
         "beyond the model's context" if told is None else "beyond max_model_len",
         lambda: InvalidValueError(
-            f"{workload.input_tokens} input and {workload.output_tokens} output tokens are more than "
-            f"{model.name + ' was made for' if told is None else 'max_model_len'}: {limit}",
+            f"{asked} tokens are more than {model.name + ' was made for' if told is None else 'max_model_len'}: {limit}",
             field="max_model_len",
             value=longest,
             allowed=f"at most {limit} tokens in all",
             hint=f"to go beyond, say so: max_model_len={np.max(longest)} (on the command line --max-model-len)",
         ),
     )
+
+
+def _source_rules(question: Question) -> tuple[Rule, ...]:
+    """What passes the encoder of an encoder-decoder is not longer than that takes, unless `max_model_len` asks for more."""
+    model, source = question.model, question.model.source
+    if source is None or model.audio is not None:
+        return ()
+    read, longest = question.workload.source_tokens, question.max_model_len or source.longest or model.max_context
+    rule = Rule(
+        read <= longest,
+        "beyond what the encoder takes",
+        lambda: InvalidValueError(
+            f"{read} input tokens are more than the encoder of {model.name} was made for: {longest}",
+            field="max_model_len",
+            value=read,
+            allowed=f"at most {longest} tokens",
+            hint=f"to go beyond, say so: max_model_len={np.max(read)} (on the command line --max-model-len)",
+        ),
+    )
+    return (rule,)
 
 
 def _concurrency_rules(question: Question) -> tuple[Rule, ...]:

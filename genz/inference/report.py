@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from genz.errors import DoesNotFitError
 from genz.footprint import Memory
+from genz.inference.lengths import WINDOWS
+from genz.specs.workload import MAX_COUNT
 from genz.units import format_bytes, format_count, format_si
 
 if TYPE_CHECKING:
@@ -111,11 +113,42 @@ def _heading(prediction: Prediction) -> str:
     cached = f" ({workload.cached_tokens} of them cached)" if workload.cached_tokens else ""
     return (
         f"{model.name} ({format_count(model.parameters)} parameters{active}) on {question.platform.name}\n"
-        f"batch {workload.batch}: {workload.input_tokens} input{cached} and {workload.output_tokens} output tokens{beams}\n"
+        f"batch {workload.batch}: {_lengths(question, cached)}{beams}\n"
+        f"{_media(question)}"
         f"{_layout(question)}\n"
         f"precision {widths.name}: computes in {widths.compute}, KV cache in {widths.kv_cache}\n"
         f"engine {question.engine.name}, fidelity {question.fidelity}"
     )
+
+
+def _lengths(question: Question, cached: str) -> str:
+    """What passes the model, in words: of an encoder alone, of an encoder and a decoder, or of a decoder."""
+    workload, source = question.workload, question.model.source
+    if workload.embeds:
+        read = workload.source_tokens if source is not None else workload.input_tokens
+        return f"{read} input tokens{cached}, nothing generated: embeddings or scores"
+    if source is not None:
+        started = f"a decoder from {workload.input_tokens}"
+        return f"{workload.source_tokens} tokens through an encoder, {started}, and {workload.output_tokens} output tokens"
+    return f"{workload.input_tokens} input{cached} and {workload.output_tokens} output tokens"
+
+
+def _media(question: Question) -> str:
+    """What of the input tokens is text, and what images and clips are; empty where all is text."""
+    workload = question.workload
+    windows = [part.count for part in workload.parts if part.kind == WINDOWS]
+    if windows:
+        return (
+            f"a clip is {windows[0]} windows, each a sequence of the batch with an output of its own\n"
+            if windows[0] > 1
+            else ""
+        )
+    if not workload.media_tokens or question.model.source is not None or not question.model.takes_text:
+        return ""
+    each = [f"{part.count} x {part.tokens:,} of {part.kind}" for part in workload.parts]
+    source = f"; {workload.source_tokens:,} more for cross attention" if workload.source_tokens else ""
+    text = workload.input_tokens - workload.media_tokens
+    return f"{workload.input_tokens:,} input tokens: {text:,} of text and {' and '.join(each)}{source}\n"
 
 
 def _layout(question: Question) -> str:
@@ -152,19 +185,32 @@ def _answers(prediction: Prediction) -> RenderableType:
     def each(value: str) -> str:
         return f"{value} per device" if devices > 1 else ""
 
-    rows = [
-        ("time to first token (TTFT)", seconds(prediction.ttft), verdict("ttft")),
-        ("time per output token (TPOT)", seconds(prediction.tpot), verdict("tpot")),
-        ("end to end", seconds(prediction.e2e), verdict("e2e")),
-        ("throughput", f"{prediction.throughput:,.1f} tok/s", each(f"{prediction.throughput / devices:,.1f} tok/s")),
-        ("average power", format_si(prediction.power, "W"), each(format_si(prediction.power / devices, "W"))),
-        ("energy per output token", format_si(outcome.energy_per_output_token, "J"), "prefill included"),
-    ]
+    power = ("average power", format_si(prediction.power, "W"), each(format_si(prediction.power / devices, "W")))
+    embeds = prediction.question.workload.embeds
+    if embeds:
+        rate, read = prediction.sequences_per_s, prediction.input_tokens_per_s
+        rows = [
+            ("latency of the batch", seconds(prediction.e2e), verdict("e2e")),
+            ("throughput", f"{rate:,.1f} sequences/s", each(f"{rate / devices:,.1f} sequences/s")),
+            ("input tokens", f"{read:,.0f} tok/s", each(f"{read / devices:,.0f} tok/s")),
+            power,
+            ("energy per sequence", format_si(prediction.energy_per_sequence, "J"), ""),
+        ]
+    else:
+        rows = [
+            ("time to first token (TTFT)", seconds(prediction.ttft), verdict("ttft")),
+            ("time per output token (TPOT)", seconds(prediction.tpot), verdict("tpot")),
+            ("end to end", seconds(prediction.e2e), verdict("e2e")),
+            ("throughput", f"{prediction.throughput:,.1f} tok/s", each(f"{prediction.throughput / devices:,.1f} tok/s")),
+            power,
+            ("energy per output token", format_si(outcome.energy_per_output_token, "J"), "prefill included"),
+        ]
+    unit = "sequences" if embeds else "output tokens"
     dollars, carbon = cost["usd_per_million_output_tokens"], cost["carbon_g_per_million_output_tokens"]
     if dollars is not None:
-        rows.append(("cost per million output tokens", f"{dollars:,.2f} USD", f"{cost['usd_per_hour']:,.2f} USD/h"))
+        rows.append((f"cost per million {unit}", f"{dollars:,.2f} USD", f"{cost['usd_per_hour']:,.2f} USD/h"))
     if carbon is not None:
-        rows.append(("carbon per million output tokens", format_si(carbon, "g"), ""))
+        rows.append((f"carbon per million {unit}", format_si(carbon, "g"), ""))
     title = "Answer, with 90 % intervals" if prediction.interval else "Answer"
     return table(title, ("", "", ""), rows, words=(0, 2))
 
@@ -186,12 +232,21 @@ def _limits(prediction: Prediction) -> str:
     ridge = prediction.phases["prefill"].ridge
     limited = " and ".join(name for name, phase in prediction.phases.items() if phase.is_power_limited)
     throttled = f" The power limit slows {limited} down." if limited else ""
-    return (
-        f"Largest batch that fits: {prediction.largest_batch:,}. Longest request at this batch: "
-        f"{'any' if longest is None else f'{longest:,} tokens'} (the model was made for "
-        f"{prediction.question.model.max_context:,}). A dense GEMM is compute-bound from {prediction.critical_batch:,.0f} "
-        f"tokens a step; the ridge is at {ridge:,.0f} FLOP/B.{throttled}"
+    model = prediction.question.model
+    # The longest request of a decoder; what an encoder reads has limits of its own.
+    reach = (
+        f" Longest request at this batch: {'any' if longest is None else f'{longest:,} tokens'} (the model was made for "
+        f"{model.max_context:,})."
     )
+    return (
+        f"Largest batch that fits: {_batch(prediction)}.{reach if model.source is None and model.takes_text else ''} A dense GEMM "
+        f"is compute-bound from {prediction.critical_batch:,.0f} tokens a step; the ridge is at {ridge:,.0f} FLOP/B.{throttled}"
+    )
+
+
+def _batch(prediction: Prediction) -> str:
+    """The largest batch, or any where nothing that is kept grows with it: an encoder's passes in pieces."""
+    return "any" if prediction.largest_batch >= MAX_COUNT else f"{prediction.largest_batch:,}"
 
 
 def operator_table(prediction: Prediction, *, rows: int | None = None) -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 from genz.errors import InvalidValueError, UnsupportedError
 from genz.graph.step import Group, Step
 from genz.inference.evaluate import Outcome, cost_of, evaluate
+from genz.inference.lengths import check_plain_decoder
 from genz.inference.limits import largest_whole
 from genz.inference.question import Question, settle_widths
 from genz.numerics import Number, every, is_symbolic, total
@@ -78,6 +79,7 @@ def speculate(
     method is "model". It runs on the same devices. Raises `InvalidValueError` for a count or probability out of range, a
     missing draft, or one with another vocabulary, and `UnsupportedError` for a model without layers to draft with.
     """
+    check_plain_decoder(question.model, question.workload, "speculative decoding")
     chosen = Draft(method, tokens, acceptance, _draft_model(question, method, draft))
     _check(question, chosen)
     baseline = evaluate(question)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from genz.errors import UnknownNameError
 from genz.specs import catalog
-from genz.specs.layers import Linear, MixtureOfExperts
+from genz.specs.channel_mixers import MixtureOfExperts
+from genz.specs.linear import Linear
 from genz.specs.model import ModelSpec
 
 _MODEL = re.compile(r"\bmodel=([^;\s]+)")

@@ -29,13 +29,14 @@ def attention(
     fused: bool = True,
     expands: bool = False,
     beams: Number = 1,
+    writes: bool = True,
     shape: AttentionShape | None = None,
 ) -> Demand:
     """Attention of `sequences` with `new_tokens` queries each, heads as on one device.
 
     FLOPs = 2 B h P (d_k + d_v) with P pairs. The cache, `cached_width` elements a token, is read once per key (for each KV
-    head, not each query head) and written for each new token: B (K + n) w c bytes. Keys of a prompt that `beams` share
-    are read once for all of them. A fused kernel keeps the scores on the chip.
+    head, not each query head) and written for each new token: B (K + n) w c bytes; another layer's is not written. Keys of
+    a prompt that `beams` share are read once for all of them. A fused kernel keeps the scores on the chip.
 
     - Grouped queries over g KV heads: w = g (d_k + d_v).
     - Latent attention on the latent itself: d_k = w = rank + rope, d_v = rank, as the values are part of the keys.
@@ -50,7 +51,7 @@ def attention(
     return Demand(
         matrix_flops=2.0 * pairs * (key_dim + value_dim),
         vector_flops=SOFTMAX_FLOPS * pairs,
-        cache_bytes=(keys + sequences * new_tokens) * cached_width * cache_bytes,
+        cache_bytes=(keys + (sequences * new_tokens if writes else 0)) * cached_width * cache_bytes,
         activation_bytes=(operands + scores) * activation_bytes,
         matrix_type=matrix_type,
         shape=shape if fused else None,

@@ -14,7 +14,8 @@ class Routing:
     """Where tokens go: to `top_k` experts each, of `experts` that lie evenly on the ranks, in at most `node_limit` nodes.
 
     Without `experts` each choice is a draw of its own. In the mode `low_latency` a token is sent to each of its experts
-    apart, whatever rank that is on. `skew` is what the most loaded rank receives over the mean.
+    apart, whatever rank that is on. `skew` is what the most loaded rank receives over the mean. In each of `even_groups` of
+    experts lie equally many of a token's. What falls on one of `zero_experts` goes nowhere.
     """
 
     top_k: int
@@ -22,6 +23,15 @@ class Routing:
     node_limit: int | None = None
     mode: Literal["normal", "low_latency"] = "normal"
     skew: float = 1.0
+    even_groups: int = 1
+    zero_experts: int = 0
+
+    @property
+    def sent(self) -> float:
+        """Of a token's choices those that have weights, expected."""
+        if self.experts is None or not self.zero_experts:
+            return self.top_k
+        return self.top_k * self.experts / (self.experts + self.zero_experts)
 
     def __post_init__(self) -> None:
         for name in ("top_k", "experts", "node_limit"):

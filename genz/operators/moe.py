@@ -39,7 +39,9 @@ def _unknown_routing(routing: str) -> UnknownNameError:
     return unknown_name("routing", str(routing), (*ROUTINGS, f"{POWER_LAW}1.2"), hint=hint)
 
 
-def rank_load(routing: str, tokens: Number, *, experts: int, top_k: int, ranks: int) -> Number:
+def rank_load(
+    routing: str, tokens: Number, *, experts: float, top_k: float, ranks: int, even_groups: int = 1, zero_experts: int = 0
+) -> Number:
     """Token-expert pairs on the most loaded of `ranks`, over their mean.
 
     "balanced" is 1. "uniform" draws experts at random: the expected maximum of `ranks` normal loads of mean
@@ -49,40 +51,54 @@ def rank_load(routing: str, tokens: Number, *, experts: int, top_k: int, ranks: 
     all sequences of a batch one prompt route them all alike (the caller counts such tokens). "power_law_1.2" deals
     experts of such popularity out to the ranks at random (`PowerLaw`, with the exponent that the name has). Raises
     `UnknownNameError` for another routing.
+
+    Where k / G of the experts are picked in each of G `even_groups`, g = gcd(G, r) shares of the ranks hold whole groups
+    each, and have exactly the g-th part of all pairs: within one, a pick falls on a rank with the probability q = g / r, and
+    the variance is mu (1 - q). Of picks that fall on `zero_experts` no rank has any: mu = T k E / (E + Z) / r, q = g E / (E +
+    Z) / r; in the worst case none does.
     """
     exponent = exponent_of(routing)
-    worst = min(top_k, -(-experts // ranks)) * ranks / top_k
-    if routing == "balanced" or ranks == 1:
+    shares = math.gcd(even_groups, ranks)
+    within = ranks // shares
+    experts, top_k, zero = experts / shares, top_k / shares, zero_experts / shares
+    weighted = experts / (experts + zero)
+    worst = min(top_k, math.ceil(experts / within)) * within / (top_k * weighted)
+    if routing == "balanced" or within == 1:
         return 1.0
     if routing == "worst":
         return worst
     if exponent is not None:
-        return minimum(PowerLaw(exponent, tokens, experts, top_k).largest_load(ranks), worst)
-    spread: Number = ((ranks - 1) / maximum(tokens * top_k, 1)) ** 0.5
+        return minimum(PowerLaw(exponent, tokens, experts + zero, top_k).largest_load(within, among=ranks), worst)
+    spread: Number = ((within - weighted) / maximum(tokens * top_k * weighted, 1)) ** 0.5
     return minimum(1 + largest_of(ranks) * spread, worst)
 
 
 def touched_experts(
     tokens: Number,
     *,
-    experts: int,
-    top_k: int,
-    local_experts: int | None = None,
+    experts: float,
+    top_k: float,
+    local_experts: float | None = None,
     load: Number = 1.0,
     routing: str = "uniform",
+    even_groups: int = 1,
+    zero_experts: int = 0,
 ) -> Number:
     """Expected number of distinct experts that `tokens` reach on one rank.
 
     E_local (1 - (1 - p)^T) with p = k / E: each token picks k different experts of E, all alike. Mixtral (8, 2): 2.0 at
     one token, 7.2 at 8, 8.0 at 64. On a rank with `load` times the mean, p grows by as much. By a power law experts differ:
     E_local mean(1 - e^-c) over classes of popularity, c being an expert's pairs.
+
+    A router that picks k / G of E / G experts in each of G `even_groups` picks any one of them as often, p = (k / G) / (E / G):
+    as many are touched; by a power law, popularity is spread within each group. With Z `zero_experts` p = k / (E + Z).
     """
     local = experts if local_experts is None else local_experts
     exponent = exponent_of(routing)
     if exponent is None:
-        probability = minimum(load * top_k / experts, ALMOST_ONE)
+        probability = minimum(load * top_k / (experts + zero_experts), ALMOST_ONE)
         return -local * expm1(tokens * log1p(-probability))
-    law = PowerLaw(exponent, tokens, experts, top_k)
+    law = PowerLaw(exponent, tokens, (experts + zero_experts) / even_groups, top_k / even_groups)
     idle = total([exp(-load * law.quantile((i + 0.5) / CLASSES)) for i in range(CLASSES)]) / CLASSES
     return minimum(local * (1 - idle), tokens * min(top_k, local))
 

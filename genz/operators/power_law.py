@@ -110,21 +110,23 @@ class PowerLaw:
         cubed: Number = maximum(second - first**2, 1e-12) ** 1.5
         return central / cubed
 
-    def largest_load(self, ranks: int) -> Number:
+    def largest_load(self, ranks: int, *, among: int | None = None) -> Number:
         """Mean load of the most loaded of `ranks` over the mean of all: experts are dealt out, and pairs drawn, at random.
 
         An expert's pairs are Poisson about its popularity: with v and gamma of popularity and m pairs on the mean expert,
         variance v + 1/m and third moment gamma v^1.5 + 3 v/m + 1/m^2, both over powers of the mean. A rank has n experts, and
-        can hold no more than n of the most popular.
+        can hold no more than n of the most popular. It is the largest `among` so many, where other ranks share other experts
+        alike.
         """
+        quantile = largest_of(among or ranks)
         own = self.experts / ranks
         thinness = 1 / maximum(self.mean, 1e-12)
         variance = self.variation + thinness
         third = self.skewness * self.variation**1.5 + 3 * self.variation * thinness + thinness**2
         deviation = (variance / own * (1 - 1 / ranks)) ** 0.5
         most = self.ends[1] / self.moment(1)
-        most = most + maximum(largest_of(ranks), 0.0) * (most * thinness) ** 0.5
-        return minimum(skewed(largest_of(ranks), deviation, third / variance**1.5 / own**0.5), most)
+        most = most + maximum(quantile, 0.0) * (most * thinness) ** 0.5
+        return minimum(skewed(quantile, deviation, third / variance**1.5 / own**0.5), most)
 
 
 def _power_integral(power: float, low: Number, high: Number) -> Number:

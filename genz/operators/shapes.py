@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from genz.numerics import Number
+from genz.operators.state_space import StateSpaceWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +102,18 @@ class ElementwiseShape:
     name: str
 
 
-Shape = GemmShape | AttentionShape | ExpertsPart
+@dataclass(frozen=True, slots=True)
+class StateSpaceShape:
+    """A kernel of a layer with a state.
+
+    `work` is what it does at least, `kind` what it is: "convolution" and "scan" of a prompt, "convolution_step" and
+    "recurrence" of a decode step. `family` names the measured kernels that it is like ("mamba2", "gated_delta_net").
+    """
+
+    work: StateSpaceWork
+    kind: str
+    family: str
+    matrix_type: str
+
+
+Shape = GemmShape | AttentionShape | ExpertsPart | StateSpaceShape

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from genz.numerics import Number, ceil_div, minimum
 
 ACTIVATION_BYTES, STATE_BYTES = 2.0, 4.0
+# For each element of the state and each token of a recurrence: decay, input and output, each a multiplication and an addition,
+# and the exponential of the decay. Source: Gu and Dao, Mamba, arXiv:2312.00752, algorithm 2 and equation 2.
+RECURRENCE_FLOPS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +32,40 @@ class StateSpaceWork:
     tasks: Number
 
 
-def convolution(sequences: Number, new_tokens: Number, *, channels: Number, width: Number, block: int) -> StateSpaceWork:
+def convolution(
+    sequences: Number,
+    new_tokens: Number,
+    *,
+    channels: Number,
+    width: Number,
+    block: int,
+    element_bytes: Number = ACTIVATION_BYTES,
+) -> StateSpaceWork:
     """A causal convolution over the last `width` tokens of each channel, `block` tokens at a time.
 
     Each token is read and written, and each sequence's last tokens too.
     """
-    moved = ACTIVATION_BYTES * channels * sequences * 2 * (new_tokens + width - 1)
+    moved = element_bytes * channels * sequences * 2 * (new_tokens + width - 1)
     return StateSpaceWork(0.0, moved, ceil_div(new_tokens, block), sequences * channels)
 
 
-def recurrence(sequences: Number, *, heads: Number, key_dim: Number, value_dim: Number, shared: Number) -> StateSpaceWork:
+def recurrence(
+    sequences: Number,
+    *,
+    heads: Number,
+    key_dim: Number,
+    value_dim: Number,
+    shared: Number,
+    state_bytes: Number | None = None,
+    element_bytes: Number = ACTIVATION_BYTES,
+) -> StateSpaceWork:
     """One decode step: a state of key_dim x value_dim for each head is read and written, and a token's activations.
 
-    `shared` elements a token (keys, queries, or B and C) serve several heads.
+    `shared` elements a token (keys, queries, or B and C) serve several heads. `state_bytes` is what the states of all
+    sequences move, both ways, where they are not of fp32 [B].
     """
-    state = 2 * STATE_BYTES * heads * key_dim * value_dim
-    moved = sequences * (state + ACTIVATION_BYTES * (2 * heads * value_dim + shared))
+    state = sequences * 2 * STATE_BYTES * heads * key_dim * value_dim if state_bytes is None else state_bytes
+    moved = state + sequences * element_bytes * (2 * heads * value_dim + shared)
     return StateSpaceWork(0.0, moved, 1.0, sequences * heads)
 
 
@@ -58,6 +79,7 @@ def chunked_scan(
     shared: Number,
     chunk: Number,
     delta: bool,
+    element_bytes: Number = ACTIVATION_BYTES,
 ) -> StateSpaceWork:
     """A prompt in chunks of C tokens (d_k and d_v the sides of a head's state).
 
@@ -73,6 +95,6 @@ def chunked_scan(
         flops = flops + 2 * length * (2 * key_dim + value_dim) + 2 * key_dim * value_dim
         elements = elements + 2 * heads * (key_dim + value_dim)
     chunks = ceil_div(new_tokens, chunk)
-    states = 2 * sequences * chunks * heads * key_dim * value_dim * ACTIVATION_BYTES
-    moved = ACTIVATION_BYTES * tokens * elements + states
+    states = 2 * sequences * chunks * heads * key_dim * value_dim * element_bytes
+    moved = element_bytes * tokens * elements + states
     return StateSpaceWork(tokens * heads * flops, moved, chunks, sequences * heads)

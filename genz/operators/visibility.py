@@ -31,15 +31,34 @@ class Stretch:
 
 
 def sight(
-    context: Number, new_tokens: Number, *, window: int | None = None, chunk: int | None = None, shared: Number = 0
+    context: Number,
+    new_tokens: Number,
+    *,
+    window: int | None = None,
+    chunk: int | None = None,
+    shared: Number = 0,
+    causal: bool = True,
+    selected: int | None = None,
 ) -> Sight:
     """What `new_tokens` queries see on top of `context` cached tokens.
 
     Full attention: pairs = n c + n (n + 1) / 2, keys = c + n. Window w: with m = clip(w - c, 0, n) queries
     below the window, pairs = m c + m (m + 1) / 2 + (n - m) w, keys = min(c + n, w + n - 1). Chunk C:
     pairs = P(c + n) - P(c), with P the pairs of a prompt of that length; keys from the first chunk on.
-    `shared` tokens of the context belong to a prompt that other beams share (full attention only).
+    `shared` tokens of the context belong to a prompt that other beams share (full attention only). Attention that is not
+    causal sees all keys from every query, or those of its chunk: pairs = n min(c + n, C); a window lies around a query, with
+    half of it on each side: pairs = n + S(c + n) - S(c) + S(n) with S(x) = min(0, h) + ... + min(x - 1, h) and h = w // 2.
+    A query that sees the `selected` best of the keys before it has as many pairs as under a window of that size; the keys
+    that are read at all are min(c + n, n selected) at most, as queries may choose different ones.
     """
+    if selected is not None:
+        seen_by_each = sight(context, new_tokens, window=selected)
+        return Sight(seen_by_each.pairs, minimum(context + new_tokens, new_tokens * selected))
+    if not causal:
+        if window is not None:
+            return Sight(_pairs_both_ways(context, new_tokens, window // 2), context + new_tokens)
+        seen = context + new_tokens if chunk is None else minimum(context + new_tokens, chunk)
+        return Sight(new_tokens * seen, context + new_tokens)
     if chunk is not None:
         pairs = _chunked_pairs(context + new_tokens, chunk) - _chunked_pairs(context, chunk)
         return Sight(pairs, context + new_tokens - floor(context / chunk) * chunk)
@@ -48,6 +67,16 @@ def sight(
     below = clip(window - context, 0, new_tokens)
     pairs = below * (context + (below + 1) / 2) + (new_tokens - below) * window
     return Sight(pairs, minimum(context + new_tokens, window + new_tokens - 1))
+
+
+def _pairs_both_ways(context: Number, new_tokens: Number, half: int) -> Number:
+    """Pairs of the last `new_tokens` queries with themselves and up to `half` keys on either side."""
+
+    def sides(tokens: Number) -> Number:
+        near = minimum(tokens, half)
+        return near * (near - 1) / 2 + (tokens - near) * half
+
+    return new_tokens + sides(context + new_tokens) - sides(context) + sides(new_tokens)
 
 
 def _chunked_pairs(tokens: Number, chunk: int) -> Number:
@@ -66,6 +95,8 @@ def stretches(
     chunk: int | None = None,
     shared: Number = 0,
     advance: Number | None = None,
+    causal: bool = True,
+    selected: int | None = None,
 ) -> tuple[Stretch, ...]:
     """The sight of `steps` successive steps of `new_tokens`, cut where its growth changes.
 
@@ -79,19 +110,26 @@ def stretches(
     growth = new_tokens if advance is None else advance
 
     def see(step: Number) -> Sight:
-        return sight(context + step * growth, new_tokens, window=window, chunk=chunk, shared=shared)
+        position = context + step * growth
+        return sight(position, new_tokens, window=window, chunk=chunk, shared=shared, causal=causal, selected=selected)
 
     if isinstance(advance, int) and advance == 0:
         still = see(0)
         return (Stretch(still, still, steps),)
-    if window is None:
+    limit = window if selected is None else selected
+    if limit is None:
         return (Stretch(see(0), see(steps - 1), steps),)
-    growing = clip(floor((window - new_tokens - context) / growth) + 1, 0, steps)
-    settled = clip(ceil((window - 1 - context) / growth), growing, steps)
+    growing = clip(floor((limit - new_tokens - context) / growth) + 1, 0, steps)
+    settled = clip(ceil((limit - 1 - context) / growth), growing, steps)
     full = see(steps - 1)
     parts = [Stretch(see(0), see(growing - 1), growing)]
     if not is_plain_decode:
         parts.append(Stretch(see(growing), see(settled - 1), settled - growing))
+        if selected is not None:
+            # Several queries go on to read more keys together when each has its fill.
+            widest = clip(ceil((new_tokens * (selected - 1) - context) / growth), settled, steps)
+            parts.append(Stretch(see(settled), see(widest - 1), widest - settled))
+            settled = widest
     return (*parts, Stretch(full, full, steps - settled))
 
 

@@ -19,7 +19,7 @@ from genz.errors import InvalidValueError, SpecError, nearest, shown, unknown_na
 from genz.specs.base import Spec, read_mapping, spec_error, split_provenance
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip, NetworkDimension, Platform, Technology
-from genz.specs.huggingface import CONFIG_NAME, MODELOPT_NAME, model_from_config, model_from_path
+from genz.specs.huggingface import CONFIG_NAME, MODELOPT_NAME, PREPROCESSOR_NAME, model_from_config, model_from_path
 from genz.specs.model import ModelSpec, PublishedSize
 from genz.specs.precision import Precision
 from genz.specs.workload import UseCase
@@ -42,7 +42,7 @@ _COUNTED = re.compile(r"^\s*(\d+)\s*[x×*]\s*(\S.*?)\s*$", re.IGNORECASE)
 _MISCOUNTED = re.compile(r"^\s*(?:[-+]?[\d.,][\d.,e+-]*\s*[x×*]|[-+]?(?:nan|inf|infinity)\s*[x×*]\s)\s*\S", re.IGNORECASE)
 MAX_DEVICES = 10**6
 MAX_PARAMETERS = 1e18
-READ_BESIDE = (CONFIG_NAME, MODELOPT_NAME, "model.safetensors.index.json", "model.safetensors")
+READ_BESIDE = (CONFIG_NAME, MODELOPT_NAME, PREPROCESSOR_NAME, "model.safetensors.index.json", "model.safetensors")
 _forgetters: list[Callable[[], None]] = []
 
 
@@ -268,7 +268,7 @@ def _model_from_file(path: Path, treat_as: str | None, _stamp: tuple[tuple[int, 
 
 def _catalog_model(path: Path, treat_as: str | None) -> ModelSpec:
     raw = read_mapping(path)
-    allowed = {"model", "title", "aliases", "sources", "published_parameters", "config", "notes"}
+    allowed = {"model", "title", "aliases", "sources", "published_parameters", "config", "preprocessor", "notes"}
     unknown = sorted(str(key) for key in set(raw) - allowed)
     if unknown:
         close = nearest(unknown[0], allowed)
@@ -277,10 +277,11 @@ def _catalog_model(path: Path, treat_as: str | None) -> ModelSpec:
     if not isinstance(raw.get("config"), dict) or not raw.get("sources"):
         missing = "config" if not isinstance(raw.get("config"), dict) else "sources"
         raise SpecError(f"{path}: {missing}: this key is missing", field=missing)
-    for key, wanted in (("model", str), ("title", str), ("aliases", list), ("notes", str)):
+    kinds = {str: "a text", list: "a list of names", dict: "a mapping"}
+    for key, wanted in (("model", str), ("title", str), ("aliases", list), ("notes", str), ("preprocessor", dict)):
         if not isinstance(raw.get(key, wanted()), wanted):
             problem = f"{path}: {key} = {shown(raw[key])} is not allowed"
-            raise SpecError(problem, field=key, value=raw[key], allowed="a text" if wanted is str else "a list of names")
+            raise SpecError(problem, field=key, value=raw[key], allowed=kinds[wanted])
     sizes: dict[str, Any] = {k: raw[k] for k in ("published_parameters", "sources") if k in raw}
     plain, provenance = split_provenance(sizes, origin=str(path))
     return model_from_config(
@@ -288,6 +289,7 @@ def _catalog_model(path: Path, treat_as: str | None) -> ModelSpec:
         name=raw.get("model", path.stem),
         origin=str(path),
         treat_as=treat_as,
+        preprocessor=raw.get("preprocessor"),
         title=raw.get("title", ""),
         aliases=tuple(map(str, raw.get("aliases", ()))),
         sources=raw["sources"],

@@ -92,15 +92,15 @@ class Config:
 
     @property
     def hidden(self) -> int:
-        return self.count("hidden_size", "n_embd", "d_model")
+        return self.count("hidden_size", "n_embd", "d_model", "model_dim")
 
     @property
     def layers(self) -> int:
-        return self.count("num_hidden_layers", "n_layer", "num_layers", most=MAX_LAYERS)
+        return self.count("num_hidden_layers", "n_layer", "num_layers", "n_layers", "num_transformer_layers", most=MAX_LAYERS)
 
     @property
     def heads(self) -> int:
-        return self.count("num_attention_heads", "n_head", most=10**5)
+        return self.count("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads", most=10**5)
 
     @property
     def kv_heads(self) -> int:

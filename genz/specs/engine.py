@@ -68,6 +68,9 @@ class Engine(Spec):
     concatenates_cache: bool = Field(
         default=False, description="each step copies the keys and values cached before, to append its own to them"
     )
+    narrow_states: bool = Field(
+        default=False, description="recurrent states take the type of activations unless the model's configuration names one"
+    )
     shared_prefix_attention: bool = Field(description="beams read the cache of their common prompt once")
 
     def fuses(self, operator: FusableOperator) -> bool:

@@ -1,4 +1,4 @@
-"""What a model is made of: linear maps, what mixes tokens, what mixes channels, and layers of both.
+"""Layers: what mixes tokens, what mixes channels, and the norms around them; and the way in and out of a model.
 
 Each part lists its matrices (`linears`) and its other parameters (`vectors`), from which everything
 else follows: parameter counts, weight bytes, and the GEMMs of the graph. A new architecture is a new
@@ -7,215 +7,13 @@ way to assemble these parts, or a new part beside them.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
 
-Split = Literal["column", "row", "replicated"]
-
-
-def ceil_div(value: int, divisor: int) -> int:
-    """Whole-number division, rounded up."""
-    return -(-value // divisor)
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A matrix of `inputs` x `outputs`, and its place under tensor parallelism.
-
-    A column-split matrix divides its outputs over the ranks, a row-split one its inputs, in whole
-    units of `unit` features (a head); when there are fewer units than ranks they are replicated, if
-    `replicable`. Matrices of one `fused_as` group make one GEMM in an engine that fuses them.
-    """
-
-    name: str
-    inputs: int
-    outputs: int
-    bias: bool = False
-    split: Split = "replicated"
-    unit: int = 1
-    replicable: bool = False
-    fused_as: str | None = None
-    quantised: bool = True
-
-    @property
-    def parameters(self) -> int:
-        return self.inputs * self.outputs + (self.outputs if self.bias else 0)
-
-    def local(self, tensor_parallel: int) -> tuple[int, int]:
-        """(inputs, outputs) on the fullest of `tensor_parallel` ranks."""
-        if self.split == "column":
-            return self.inputs, self.unit * ceil_div(self.outputs // self.unit, tensor_parallel)
-        if self.split == "row":
-            return self.unit * ceil_div(self.inputs // self.unit, tensor_parallel), self.outputs
-        return self.inputs, self.outputs
-
-
-class Mixer(Protocol):
-    """What every part of a layer can tell."""
-
-    @property
-    def linears(self) -> tuple[Linear, ...]: ...
-
-    @property
-    def vectors(self) -> int:
-        """Parameters outside of the matrices: norm weights, attention sinks, ..."""
-        ...
-
-
-@dataclass(frozen=True)
-class Attention:
-    """Softmax attention with `heads` query heads over `kv_heads` key and value heads (MHA, GQA, MQA).
-
-    `window`: a query sees that many keys at most, itself included. `chunk`: a query sees only keys of
-    its own chunk of that many positions. `sinks`: one learned logit a head. `query_key_norm`: the
-    number of parameters of the norms on queries and keys.
-    """
-
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    window: int | None = None
-    chunk: int | None = None
-    qkv_bias: bool = False
-    output_bias: bool = False
-    query_key_norm: int = 0
-    normalises_queries: bool = False
-    sinks: bool = False
-    rope: bool = True
-
-    kind = "attention"
-
-    @cached_property
-    def linears(self) -> tuple[Linear, ...]:
-        query, key_value = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        split = {"split": "column", "unit": self.head_dim, "fused_as": "qkv", "bias": self.qkv_bias}
-        return (
-            Linear("query", self.hidden, query, **split),  # type: ignore[arg-type]
-            Linear("key", self.hidden, key_value, replicable=True, **split),  # type: ignore[arg-type]
-            Linear("value", self.hidden, key_value, replicable=True, **split),  # type: ignore[arg-type]
-            Linear("output", query, self.hidden, bias=self.output_bias, split="row", unit=self.head_dim),
-        )
-
-    @property
-    def vectors(self) -> int:
-        return self.query_key_norm + (self.heads if self.sinks else 0)
-
-
-@dataclass(frozen=True)
-class LatentAttention:
-    """Multi-head latent attention (MLA): keys and values are expanded from one cached latent.
-
-    Source: DeepSeek-V2, arXiv:2405.04434, section 2.1.
-    """
-
-    hidden: int
-    heads: int
-    query_rank: int | None
-    latent_rank: int
-    nope_dim: int
-    rope_dim: int
-    value_dim: int
-    bias: bool = False
-    window: int | None = None
-    chunk: int | None = None
-    rope: bool = True
-
-    kind = "latent_attention"
-
-    @property
-    def latent_width(self) -> int:
-        """Cached elements per token: the latent and the shared rotary key."""
-        return self.latent_rank + self.rope_dim
-
-    @property
-    def query_key_dim(self) -> int:
-        return self.nope_dim + self.rope_dim
-
-    @cached_property
-    def linears(self) -> tuple[Linear, ...]:
-        query = self.heads * self.query_key_dim
-        queries: tuple[Linear, ...]
-        if self.query_rank is None:
-            queries = (Linear("query", self.hidden, query, split="column", unit=self.query_key_dim),)
-        else:
-            queries = (
-                Linear("query_down", self.hidden, self.query_rank, bias=self.bias, fused_as="latent_down"),
-                Linear("query_up", self.query_rank, query, split="column", unit=self.query_key_dim),
-            )
-        per_head = self.nope_dim + self.value_dim
-        return (
-            *queries,
-            Linear("latent_down", self.hidden, self.latent_width, bias=self.bias, fused_as="latent_down"),
-            Linear("latent_up", self.latent_rank, self.heads * per_head, split="column", unit=per_head),
-            Linear("output", self.heads * self.value_dim, self.hidden, bias=self.bias, split="row", unit=self.value_dim),
-        )
-
-    @property
-    def vectors(self) -> int:
-        return self.latent_rank + (self.query_rank or 0)
-
-
-@dataclass(frozen=True)
-class FeedForward:
-    """Two matrices with an activation between them, or three where a gate multiplies (SwiGLU, GeGLU)."""
-
-    hidden: int
-    intermediate: int
-    gated: bool = True
-    bias: bool = False
-
-    kind = "feed_forward"
-
-    @cached_property
-    def linears(self) -> tuple[Linear, ...]:
-        names = ("gate", "up") if self.gated else ("up",)
-        first = tuple(
-            Linear(name, self.hidden, self.intermediate, bias=self.bias, split="column", fused_as="gate_up") for name in names
-        )
-        return (*first, Linear("down", self.intermediate, self.hidden, bias=self.bias, split="row"))
-
-    @property
-    def vectors(self) -> int:
-        return 0
-
-
-@dataclass(frozen=True)
-class MixtureOfExperts:
-    """`experts` feed-forward networks of which a router picks `top_k` a token, and shared ones that all tokens pass.
-
-    `groups_per_token`: experts are grouped, a group to a node, and a token's experts lie in that many groups at most.
-    """
-
-    hidden: int
-    experts: int
-    top_k: int
-    expert: FeedForward
-    router_bias: bool = False
-    shared: FeedForward | None = None
-    shared_gate: bool = False
-    groups_per_token: int | None = None
-
-    kind = "mixture_of_experts"
-
-    @cached_property
-    def router(self) -> Linear:
-        return Linear("router", self.hidden, self.experts, bias=self.router_bias, quantised=False)
-
-    @cached_property
-    def linears(self) -> tuple[Linear, ...]:
-        """Matrices that every token passes; those of the experts are `expert.linears`, `experts` times."""
-        gate = (Linear("shared_gate", self.hidden, 1, quantised=False),) if self.shared_gate else ()
-        return (self.router, *gate, *(self.shared.linears if self.shared else ()))
-
-    @property
-    def vectors(self) -> int:
-        return 0
-
-
-TokenMixer = Attention | LatentAttention
-ChannelMixer = FeedForward | MixtureOfExperts
+from genz.specs.channel_mixers import ChannelMixer, Matrices, MixtureOfExperts
+from genz.specs.linear import Linear
+from genz.specs.token_mixers import TokenMixer
 
 
 @dataclass(frozen=True)
@@ -223,7 +21,10 @@ class Layer:
     """One block: a token mixer, a channel mixer, and norms around them.
 
     `norms` is how many norms of the hidden width it has and `norm_parameters` how many parameters
-    each holds. `parallel`: both mixers read the same input and add to the residual once.
+    each holds. `parallel`: both mixers read the same input and add to the residual once. `beside` are further mixers of
+    tokens: heads of another kind that read the same input, or cross attention. `further` are matrices besides the mixers.
+    Layers of one `shared` name have their parameters in common, all but those of `further`, and each has a cache of its own.
+    Of several residual `streams` the mixers see one, and all are predicted before and corrected behind them.
     """
 
     token_mixer: TokenMixer | None
@@ -232,34 +33,68 @@ class Layer:
     norms: int = 2
     norm_parameters: int = 0
     parallel: bool = False
+    beside: tuple[TokenMixer, ...] = ()
+    further: tuple[Matrices, ...] = ()
+    shared: str | None = None
+    streams: int = 1
+
+    @property
+    def token_mixers(self) -> tuple[TokenMixer, ...]:
+        """All that mixes tokens."""
+        return (*(() if self.token_mixer is None else (self.token_mixer,)), *self.beside)
 
     @property
     def parts(self) -> tuple[TokenMixer | ChannelMixer, ...]:
-        return tuple(part for part in (self.token_mixer, self.channel_mixer) if part is not None)
+        """All that has matrices."""
+        return (*self.token_mixers, *(() if self.channel_mixer is None else (self.channel_mixer,)), *self.further)
+
+    @property
+    def own_parts(self) -> tuple[TokenMixer | ChannelMixer, ...]:
+        """The parts that no other layer shares."""
+        return self.parts if self.shared is None else self.further
+
+    @property
+    def residuals(self) -> int:
+        """Additions to the residual stream: one behind each half that is there and cross attention, one where parallel."""
+        mixes_tokens = bool(self.token_mixers or self.further)
+        crosses = sum(mixer.source is not None for mixer in self.beside) if self.token_mixer is not None else 0
+        halves = mixes_tokens + crosses + (self.channel_mixer is not None)
+        return min(halves, 1) if self.parallel else halves
 
     @cached_property
     def parameters(self) -> int:
         """Parameters of the layer, all experts included."""
-        return self._count(all_experts=True)
+        return self._count(self.parts, all_experts=True)
+
+    @cached_property
+    def own_parameters(self) -> int:
+        """Parameters that no other layer shares."""
+        return self.parameters if self.shared is None else self._count(self.further, all_experts=True, norms=0)
 
     @cached_property
     def active_parameters(self) -> int:
         """Parameters of the layer that one token uses."""
-        return self._count(all_experts=False)
+        return self._count(self.parts, all_experts=False)
 
-    def _count(self, *, all_experts: bool) -> int:
-        total = self.norms * self.norm_parameters
-        for part in self.parts:
+    def _count(self, parts: tuple[TokenMixer | ChannelMixer, ...], *, all_experts: bool, norms: int | None = None) -> int:
+        total = (self.norms if norms is None else norms) * self.norm_parameters
+        for part in parts:
             total += part.vectors + sum(linear.parameters for linear in part.linears)
             if isinstance(part, MixtureOfExperts):
-                experts = part.experts if all_experts else part.top_k
-                total += experts * sum(linear.parameters for linear in part.expert.linears)
+                experts = part.experts if all_experts else part.picked
+                total += round(experts * sum(linear.parameters for linear in part.expert.linears))
         return total
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """The way in and out: token and position tables, projections, final norm and language-model head."""
+    """The way in and out: token and position tables, projections, final norm and language-model head.
+
+    A `headless` model, an encoder, gives back what its last layer makes. A `layer_table` of (rows, width) holds what each
+    token gives to every layer besides (per-layer embeddings). `exits` are matrices that stand in the place of a head: a pooler
+    and a classifier, which see one token of each sequence if it `pools`, or a projection of every token. Of each sequence
+    `class_tokens` come by no matrix of the way in.
+    """
 
     vocabulary: int
     width: int
@@ -270,11 +105,17 @@ class Embedding:
     final_norm_parameters: int = 0
     projections: tuple[Linear, ...] = field(default=())
     embedding_norm_parameters: int = 0
+    headless: bool = False
+    layer_table: tuple[int, int] = (0, 0)
+    exits: tuple[Linear, ...] = ()
+    pools: bool = True
+    class_tokens: int = 0
 
     @property
     def table_parameters(self) -> int:
         """Parameters of the tables that are read by row."""
-        return self.vocabulary * self.width + self.positions * self.hidden
+        rows, width = self.layer_table
+        return self.vocabulary * self.width + self.positions * self.hidden + rows * width
 
     @cached_property
     def head(self) -> Linear:
@@ -283,6 +124,61 @@ class Embedding:
 
     @property
     def parameters(self) -> int:
-        head = self.head.parameters - (self.width * self.vocabulary if self.tied else 0)
-        projections = sum(linear.parameters for linear in self.projections)
+        head = 0 if self.headless else self.head.parameters - (self.width * self.vocabulary if self.tied else 0)
+        projections = sum(linear.parameters for linear in (*self.projections, *self.exits))
         return self.table_parameters + head + projections + self.final_norm_parameters + self.embedding_norm_parameters
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A tower that turns an image, a clip or a text into what a decoder reads: a stack of layers with a way in and out.
+
+    `entry` are the matrices that make its tokens of patches or frames; `exit` those
+    behind its layers (projector, resampler), over one of `merge` tokens. `vectors` are its further parameters: position
+    tables, norms at its ends. Each sequence has `class_tokens` (registers, padding) that come by no matrix and do not leave.
+    `entry_rates` and `exit_rates` are the rows of each matrix for one other token where they are not one, and 1 / `merge`.
+    An encoder of text looks its tokens up in `tables` of the model's.
+    """
+
+    name: str
+    hidden: int
+    layers: tuple[Layer, ...]
+    entry: tuple[Linear, ...] = ()
+    exit: tuple[Linear, ...] = ()
+    merge: int = 1
+    vectors: int = 0
+    class_tokens: int = 0
+    entry_rates: tuple[float, ...] = ()
+    exit_rates: tuple[float, ...] = ()
+    tables: int = 0
+
+    @property
+    def entry_rows(self) -> tuple[tuple[Linear, float], ...]:
+        """Each matrix of the way in, and its rows for one token."""
+        return tuple(zip(self.entry, self.entry_rates or (1.0,) * len(self.entry), strict=True))
+
+    @property
+    def exit_rows(self) -> tuple[tuple[Linear, float], ...]:
+        """Each matrix of the way out, and its rows for one token."""
+        return tuple(zip(self.exit, self.exit_rates or (1.0 / self.merge,) * len(self.exit), strict=True))
+
+    @cached_property
+    def layer_groups(self) -> tuple[tuple[Layer, int], ...]:
+        """Each distinct layer with the number of times it occurs."""
+        return tuple(Counter(self.layers).items())
+
+    @cached_property
+    def ends(self) -> Layer:
+        """The way in and out as a layer of matrices alone, for what holds and counts weights."""
+        matrices = Matrices(self.hidden, (*self.entry, *self.exit), self.vectors)
+        return Layer(None, None, self.hidden, norms=0, further=(matrices,))
+
+    @property
+    def all_layers(self) -> tuple[tuple[Layer, int], ...]:
+        """Its layers and its ends."""
+        return (*self.layer_groups, (self.ends, 1))
+
+    @cached_property
+    def parameters(self) -> int:
+        """Parameters of the tower, its projector included [count]."""
+        return sum(layer.parameters * count for layer, count in self.all_layers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from genz.specs.layers import MixtureOfExperts
+from genz.specs.channel_mixers import MixtureOfExperts
 from genz.specs.model import ModelSpec
 from genz.specs.parallelism import Parallelism
 

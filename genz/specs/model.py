@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from genz.specs.layers import Embedding, Layer, MixtureOfExperts
+from genz.specs.channel_mixers import MixtureOfExperts
+from genz.specs.layers import Embedding, Encoder, Layer
+from genz.specs.media.passes import AudioRule, ImageRule
 from genz.specs.precision import Precision
 
 
@@ -20,12 +23,23 @@ class PublishedSize:
     estimate: bool = False
 
 
+@dataclass(frozen=True)
+class Source:
+    """What an encoder-decoder reads by its `encoder`, at most `longest` tokens of it; its decoder starts from `start` tokens."""
+
+    encoder: str
+    start: int = 1
+    longest: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class ModelSpec:
     """One model, layer by layer.
 
     `dtype` is the type its weights are stored in where they are not quantised, `precision` what its
-    `quantization_config` asks for, `stored_weight_bytes` the size of its weight files where known.
+    `quantization_config` asks for, `stored_weight_bytes` the size of its weight files where known. `images` and `audio` say
+    what a model that takes them makes of one. The input of an encoder-decoder is its `source`. One that `denoises` makes all
+    of its output at once, in several passes over all of it.
     """
 
     name: str
@@ -41,6 +55,11 @@ class ModelSpec:
     notes: str = ""
     sources: dict[str, str] = field(default_factory=dict)
     published: PublishedSize | None = None
+    encoders: tuple[Encoder, ...] = ()
+    images: ImageRule | None = None
+    audio: AudioRule | None = None
+    source: Source | None = None
+    denoises: bool = False
 
     @cached_property
     def layer_groups(self) -> tuple[tuple[Layer, int], ...]:
@@ -55,13 +74,46 @@ class ModelSpec:
 
     @cached_property
     def parameters(self) -> int:
-        """Parameters, tied weights once [count]."""
-        return self.embedding.parameters + sum(layer.parameters * n for layer, n in self.layer_groups)
+        """Parameters, tied weights once and those that layers share once [count]."""
+        return self._count(lambda layer: layer.parameters)
 
     @cached_property
     def active_parameters(self) -> int:
-        """Parameters that one token uses: all but the experts that its router leaves out [count]."""
-        return self.embedding.parameters + sum(layer.active_parameters * n for layer, n in self.layer_groups)
+        """Parameters that one token uses, each once: all but the experts that its router leaves out [count]."""
+        return self._count(lambda layer: layer.active_parameters)
+
+    def _count(self, parameters_of: Callable[[Layer], int]) -> int:
+        total, seen = self.embedding.parameters + self._encoder_parameters, set[str]()
+        for layer, count in self.layer_groups:
+            if layer.shared is None:
+                total += count * parameters_of(layer)
+                continue
+            total += count * layer.own_parameters
+            if layer.shared not in seen:
+                seen.add(layer.shared)
+                total += parameters_of(layer) - layer.own_parameters
+        return total
+
+    @property
+    def _encoder_parameters(self) -> int:
+        return sum(encoder.parameters for encoder in self.encoders)
+
+    @cached_property
+    def generates(self) -> bool:
+        """Whether it makes tokens one after the other; an encoder gives back what it made of its input at once."""
+        return not self.embedding.headless and not self.denoises
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether its input can be text: whether it has a table of tokens."""
+        return self.embedding.vocabulary > 0
+
+    @cached_property
+    def headless(self) -> ModelSpec:
+        """The same model without its head: what an embedding is made by."""
+        if self.embedding.headless:
+            return self
+        return replace(self, embedding=replace(self.embedding, headless=True, head_bias=False), stored_weight_bytes=None)
 
     @property
     def hidden(self) -> int:
@@ -69,8 +121,8 @@ class ModelSpec:
 
     @cached_property
     def attention_heads(self) -> int:
-        """The smallest number of query heads of any layer: what tensor parallelism can split."""
-        return min((layer.token_mixer.heads for layer, _ in self.layer_groups if layer.token_mixer), default=1)
+        """The smallest number of heads of any layer: what tensor parallelism can split."""
+        return min((mixer.units for layer, _ in self.layer_groups for mixer in layer.token_mixers), default=1)
 
     @property
     def is_mixture_of_experts(self) -> bool:

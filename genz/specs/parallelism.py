@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 
 from genz.errors import InvalidValueError, UnsupportedError, unknown_name
-from genz.specs.layers import LatentAttention, MixtureOfExperts
-from genz.specs.layers import ceil_div as whole_ceil_div
+from genz.specs.channel_mixers import MixtureOfExperts
+from genz.specs.linear import ceil_div as whole_ceil_div
 from genz.specs.model import ModelSpec
+from genz.specs.token_mixers import TokenMixer
 from genz.specs.workload import check_count
 
 FLAGS = {
@@ -132,7 +133,8 @@ class Parallelism:
                 nearest=len(model.layers),
             )
         if self.decode_context > 1:
-            copies = min(_cache_copies(layer.token_mixer, self.tensor) for layer, _ in model.layer_groups if layer.token_mixer)
+            mixers = [mixer for layer, _ in model.layer_groups for mixer in layer.token_mixers if mixer.cache_heads]
+            copies = min((_cache_copies(mixer, self.tensor) for mixer in mixers), default=1)
             legal = [d for d in range(1, copies + 1) if copies % d == 0]
             if self.decode_context not in legal:
                 raise _refusal(
@@ -268,9 +270,9 @@ def distinct_stages(model: ModelSpec, count: int) -> tuple[tuple[Stage, int], ..
     return tuple(found.values())
 
 
-def _cache_copies(mixer: object, tensor: int) -> int:
+def _cache_copies(mixer: TokenMixer, tensor: int) -> int:
     """Tensor ranks that would hold the same cache."""
-    kv_heads = 1 if isinstance(mixer, LatentAttention) else mixer.kv_heads  # type: ignore[attr-defined]
+    kv_heads = mixer.cache_heads
     return max(1, tensor // math.gcd(kv_heads, tensor)) if kv_heads < tensor else 1
 
 

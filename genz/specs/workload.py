@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -51,11 +51,42 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Media:
+    """What each request sends through an encoder: `sequences` (images or tiles, clips), each of `tokens` in its layers.
+
+    `source_tokens` are those of an earlier encoder that each sequence attends to. `window_keys`: tokens that one sees on average
+    in layers that attend within windows, where not all windows are whole.
+    """
+
+    encoder: str
+    sequences: Number
+    tokens: Number
+    source_tokens: Number = 0
+    window_keys: Number | None = None
+
+
+@dataclass(frozen=True)
+class PromptPart:
+    """Part of a prompt that is no text: `count` images or clips (its `kind`), and the `tokens` that each takes."""
+
+    kind: str
+    count: int
+    tokens: int
+
+
+# What of a workload is no number.
+_STRUCTURE = ("media", "parts", "embeds")
+
+
+@dataclass(frozen=True)
 class Workload:
     """One static batch: `batch` requests in the whole deployment that start together.
 
     `cached_tokens` of each prompt are in the KV cache already (a prefix hit). Each request keeps
-    `beams` sequences, which share the cache of the prompt. Numbers may be arrays or symbols.
+    `beams` sequences, which share the cache of the prompt. `source_tokens` are those that an encoder hands to cross attention,
+    `media` what passes encoders before the prompt does. `parts` tell which of the input tokens are no text. Where a request
+    `embeds`, what it gives back is its embedding or its score: that stands as one output token, and nothing is generated.
+    Numbers may be arrays or symbols.
     """
 
     input_tokens: Number
@@ -63,6 +94,22 @@ class Workload:
     batch: Number = 1
     beams: Number = 1
     cached_tokens: Number = 0
+    source_tokens: Number = 0
+    media: tuple[Media, ...] = ()
+    parts: tuple[PromptPart, ...] = ()
+    embeds: bool = False
+
+    @property
+    def media_tokens(self) -> int:
+        """Input tokens that stand for images and clips."""
+        return sum(part.count * part.tokens for part in self.parts)
+
+    @property
+    def figures(self) -> dict[str, Number]:
+        """Every number of the workload by its name."""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _STRUCTURE}
+        each = {f"media.{i}.{name}": getattr(m, name) for i, m in enumerate(self.media) for name in ("sequences", "tokens")}
+        return own | each
 
     @property
     def new_prompt_tokens(self) -> Number:
@@ -70,9 +117,14 @@ class Workload:
         return self.input_tokens - self.cached_tokens
 
     @property
+    def generated_tokens(self) -> Number:
+        """Output tokens that take a position: all, or none where a request asks for its embedding."""
+        return 0 if self.embeds else self.output_tokens
+
+    @property
     def final_context(self) -> Number:
         """Positions that a sequence occupies when its last token has been generated."""
-        return self.input_tokens + self.output_tokens
+        return self.input_tokens + self.generated_tokens
 
     def validate(self) -> None:
         """Raise `InvalidValueError` for a count that is not a whole number in its range."""

@@ -6,8 +6,10 @@ with the defaults that a `config.json` may rely on.
 
 from __future__ import annotations
 
+from genz.specs.channel_mixers import FeedForward
 from genz.specs.config import Config
-from genz.specs.layers import Attention, Embedding, FeedForward, Layer, Linear
+from genz.specs.layers import Embedding, Layer
+from genz.specs.linear import Linear
 from genz.specs.readers.shared import (
     Reader,
     attention,
@@ -16,6 +18,7 @@ from genz.specs.readers.shared import (
     root_mean_square_layer,
     windows_by_layer,
 )
+from genz.specs.token_mixers import Attention
 
 Built = tuple[tuple[Layer, ...], Embedding]
 # OPT's position table starts with two rows that no position uses.

@@ -5,8 +5,9 @@ Sources: the configuration and modeling files of Hugging Face transformers for e
 
 from __future__ import annotations
 
+from genz.specs.channel_mixers import FeedForward
 from genz.specs.config import Config
-from genz.specs.layers import Embedding, FeedForward, Layer
+from genz.specs.layers import Embedding, Layer
 from genz.specs.readers.shared import Reader, attention
 
 Built = tuple[tuple[Layer, ...], Embedding]

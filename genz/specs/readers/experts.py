@@ -5,8 +5,9 @@ Sources: the configuration and modeling files of Hugging Face transformers for e
 
 from __future__ import annotations
 
+from genz.specs.channel_mixers import FeedForward
 from genz.specs.config import Config
-from genz.specs.layers import Attention, Embedding, FeedForward, LatentAttention, Layer, MixtureOfExperts
+from genz.specs.readers.experts_shared import Built, mixtures
 from genz.specs.readers.shared import (
     Reader,
     attention,
@@ -15,34 +16,16 @@ from genz.specs.readers.shared import (
     root_mean_square_layer,
     windows_by_layer,
 )
-
-Built = tuple[tuple[Layer, ...], Embedding]
-
-
-def _mixture(
-    config: Config,
-    expert: FeedForward,
-    *,
-    experts: int,
-    router_bias: bool = False,
-    shared: FeedForward | None = None,
-    shared_gate: bool = False,
-    top_k_default: int | None = None,
-    groups_per_token: int | None = None,
-) -> MixtureOfExperts:
-    top_k = config.count("num_experts_per_tok", "num_experts_per_token", default=top_k_default)
-    if top_k > experts:
-        raise config.error("num_experts_per_tok", top_k, f"at most the number of experts, {experts}")
-    return MixtureOfExperts(config.hidden, experts, top_k, expert, router_bias, shared, shared_gate, groups_per_token)
+from genz.specs.token_mixers import Attention
 
 
 def mixtral(config: Config) -> Built:
     """Mixtral: every layer a mixture. `gated: false` is GenZ's own key for experts of two matrices."""
     expert = feed_forward(config, gated=config.flag("gated", default=True))
-    mixture = _mixture(config, expert, experts=config.count("num_local_experts"), top_k_default=2)
+    sparse = mixtures(config, expert, experts=config.count("num_local_experts"), top_k_default=2)
     mixer = attention(config, window=config.optional_count("sliding_window"))
-    layer = root_mean_square_layer(config, mixer, mixture)
-    return (layer,) * config.layers, root_mean_square_embedding(config, tied=False)
+    layers = tuple(root_mean_square_layer(config, mixer, mixture) for mixture in sparse)
+    return layers, root_mean_square_embedding(config, tied=False)
 
 
 def qwen2_moe(config: Config) -> Built:
@@ -50,7 +33,7 @@ def qwen2_moe(config: Config) -> Built:
     hidden, count = config.hidden, config.layers
     window = config.optional_count("sliding_window", least=0) if config.flag("use_sliding_window", default=False) else None
     below = config.count("max_window_layers", default=28, least=0)
-    mixture = _mixture(
+    sparse = mixtures(
         config,
         FeedForward(hidden, config.count("moe_intermediate_size")),
         experts=config.count("num_experts"),
@@ -62,7 +45,7 @@ def qwen2_moe(config: Config) -> Built:
     windows = windows_by_layer(config, lambda i: bool(window) and i % 2 == 0 and i < below, window=window)
     layers = tuple(
         root_mean_square_layer(
-            config, attention(config, window=windows[i], qkv_bias=bias), mixture if is_sparse[i] else feed_forward(config)
+            config, attention(config, window=windows[i], qkv_bias=bias), sparse[i] if is_sparse[i] else feed_forward(config)
         )
         for i in range(count)
     )
@@ -74,13 +57,14 @@ def qwen3_moe(config: Config) -> Built:
     window = config.optional_count("sliding_window", least=0) if config.flag("use_sliding_window", default=False) else None
     bias = config.flag("attention_bias", default=False)
     mixer = attention(config, window=window or None, qkv_bias=bias, output_bias=bias, query_key_norm=True)
-    mixture = _mixture(
+    sparse = mixtures(
         config,
         FeedForward(config.hidden, config.count("moe_intermediate_size")),
         experts=config.count("num_experts", "num_local_experts"),
     )
     layers = tuple(
-        root_mean_square_layer(config, mixer, mixture if sparse else feed_forward(config)) for sparse in _sparse_layers(config)
+        root_mean_square_layer(config, mixer, mixture if is_sparse else feed_forward(config))
+        for mixture, is_sparse in zip(sparse, _sparse_layers(config), strict=True)
     )
     return layers, root_mean_square_embedding(config, tied=False)
 
@@ -95,7 +79,7 @@ def gpt_oss(config: Config) -> Built:
     """gpt-oss: sliding and full layers by turns, attention sinks, biases in router and experts."""
     bias = config.flag("attention_bias", default=True)
     expert = FeedForward(config.hidden, config.count("intermediate_size"), bias=True)
-    mixture = _mixture(
+    sparse = mixtures(
         config, expert, experts=config.count("num_local_experts", "num_experts"), router_bias=True, top_k_default=4
     )
     window = config.count("sliding_window", default=128)
@@ -103,7 +87,7 @@ def gpt_oss(config: Config) -> Built:
         root_mean_square_layer(
             config, attention(config, window=w, qkv_bias=bias, output_bias=bias, head_dim=64, sinks=True), mixture
         )
-        for w in windows_by_layer(config, lambda i: i % 2 == 0, window=window)
+        for w, mixture in zip(windows_by_layer(config, lambda i: i % 2 == 0, window=window), sparse, strict=True)
     )
     return layers, root_mean_square_embedding(config, tied=False)
 
@@ -115,9 +99,9 @@ def llama4_text(config: Config) -> Built:
     normalised = config.flag("use_qk_norm", default=True)
     step = config.count("interleave_moe_layer_step", default=1)
     listed = config.sequence("moe_layers")
-    sparse = frozenset(range(step - 1, count, step)) if listed is None else config.indices("moe_layers", below=count)
+    routed = frozenset(range(step - 1, count, step)) if listed is None else config.indices("moe_layers", below=count)
     inner = config.count("intermediate_size")
-    mixture = _mixture(
+    sparse = mixtures(
         config,
         FeedForward(config.hidden, inner),
         experts=config.count("num_local_experts"),
@@ -138,7 +122,7 @@ def llama4_text(config: Config) -> Built:
             normalises_queries=normalised and rope,
             rope=rope,
         )
-        layers.append(root_mean_square_layer(config, mixer, mixture if i in sparse else dense))
+        layers.append(root_mean_square_layer(config, mixer, sparse[i] if i in routed else dense))
     return tuple(layers), root_mean_square_embedding(config, tied=False)
 
 
@@ -159,54 +143,10 @@ def _llama4_attention(config: Config) -> list[tuple[int | None, bool]]:
     return [(chunk if kind == "chunked_attention" else None, bool(rope)) for kind, rope in zip(kinds, flags, strict=True)]
 
 
-def deepseek_v2(config: Config) -> Built:
-    """DeepSeek V2: as V3, with biases in dense and shared (not in routed) experts where `mlp_bias` asks for them."""
-    return _deepseek(config, bias=config.flag("mlp_bias", default=False))
-
-
-def deepseek_v3(config: Config) -> Built:
-    """DeepSeek V3 and R1: its feed-forward networks have no biases."""
-    return _deepseek(config, bias=False)
-
-
-def _deepseek(config: Config, *, bias: bool) -> Built:
-    """Latent attention, dense layers first, then mixtures with shared experts."""
-    hidden, count = config.hidden, config.layers
-    mixer = LatentAttention(
-        hidden=hidden,
-        heads=config.heads,
-        query_rank=config.optional_count("q_lora_rank"),
-        latent_rank=config.count("kv_lora_rank"),
-        nope_dim=config.count("qk_nope_head_dim"),
-        rope_dim=config.count("qk_rope_head_dim"),
-        value_dim=config.count("v_head_dim"),
-        bias=config.flag("attention_bias", default=False),
-    )
-    inner = config.count("moe_intermediate_size")
-    shared = config.count("n_shared_experts", default=0, least=0)
-    mixture = _mixture(
-        config,
-        FeedForward(hidden, inner),
-        experts=config.count("n_routed_experts"),
-        shared=FeedForward(hidden, inner * shared, bias=bias) if shared else None,
-        groups_per_token=config.optional_count("topk_group") if (config.optional_count("n_group") or 1) > 1 else None,
-    )
-    first_sparse = config.count("first_k_dense_replace", default=0, least=0)
-    if config.count("moe_layer_freq", default=1) != 1:
-        raise config.error("moe_layer_freq", config.raw["moe_layer_freq"], "1")
-    layers = tuple(
-        root_mean_square_layer(config, mixer, mixture if i >= first_sparse else feed_forward(config, bias=bias))
-        for i in range(count)
-    )
-    return layers, root_mean_square_embedding(config, tied=False)
-
-
 READERS: dict[str, Reader] = {
     "mixtral": mixtral,
     "qwen2_moe": qwen2_moe,
     "qwen3_moe": qwen3_moe,
     "gpt_oss": gpt_oss,
     "llama4_text": llama4_text,
-    "deepseek_v2": deepseek_v2,
-    "deepseek_v3": deepseek_v3,
 }

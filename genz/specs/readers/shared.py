@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from genz.specs.channel_mixers import FeedForward
 from genz.specs.config import Config
-from genz.specs.layers import Attention, Embedding, FeedForward, Layer
+from genz.specs.layers import Embedding, Layer
+from genz.specs.token_mixers import Attention
 
 Reader = Callable[[Config], tuple[tuple[Layer, ...], Embedding]]
 # What transformers takes where a file leaves a key out, if it is not the readers' own default. An explicit null stays null.
@@ -23,6 +25,55 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"q_lora_rank": 1536, "n_shared_experts": 2},
     "deepseek_v3": {"q_lora_rank": 1536, "n_shared_experts": 1, "first_k_dense_replace": 3},
     "gpt_oss": {"num_key_value_heads": 8},
+    "starcoder2": {"num_key_value_heads": 2},
+    "stablelm": {"num_key_value_heads": 32},
+    "gemma": {"num_key_value_heads": 16, "head_dim": 256, "max_position_embeddings": 8192},
+    "vaultgemma": {"num_key_value_heads": 4, "head_dim": 256},
+    "helium": {"num_key_value_heads": 20, "head_dim": 128},
+    "gemma3n_text": {
+        "num_key_value_heads": 2,
+        "num_attention_heads": 8,
+        "vocab_size": 262400,
+        "max_position_embeddings": 32768,
+    },
+    "glm": {"num_key_value_heads": 2, "head_dim": 128},
+    "glm4": {"num_key_value_heads": 2, "head_dim": 128},
+    "seed_oss": {"num_key_value_heads": 8, "head_dim": 128},
+    "ernie4_5": {"num_key_value_heads": 2, "head_dim": 128},
+    "internlm3": {"num_key_value_heads": 2, "head_dim": 128},
+    "smollm3": {"num_key_value_heads": 4},
+    "exaone4": {"num_key_value_heads": 32, "sliding_window": 4096},
+    "ministral": {"num_key_value_heads": 8, "sliding_window": 4096},
+    "ministral3": {"num_key_value_heads": 8, "head_dim": 128},
+    "cohere2": {"sliding_window": 4096},
+    "gpt_neo": {"max_position_embeddings": 2048},
+    "phi": {"max_position_embeddings": 2048},
+    "mpt": {"max_position_embeddings": 2048},
+    "phimoe": {"num_key_value_heads": 8},
+    "olmoe": {"max_position_embeddings": 4096},
+    "dbrx": {"max_seq_len": 2048},
+    "minimax_m2": {"num_key_value_heads": 8, "head_dim": 128},
+    "glm4_moe": {"num_key_value_heads": 8},
+    "solar_open": {"num_key_value_heads": 8, "head_dim": 128},
+    "dots1": {"num_key_value_heads": 32, "sliding_window": 4096},
+    "exaone_moe": {"num_key_value_heads": 32, "sliding_window": 4096},
+    "afmoe": {"head_dim": 128, "num_dense_layers": 1, "sliding_window": 1024},
+    "ernie4_5_moe": {"num_key_value_heads": 4},
+    "glm4_moe_lite": {"q_lora_rank": 768},
+    "kimi_k2": {"q_lora_rank": 1536, "n_shared_experts": 1, "first_k_dense_replace": 3},
+    "deepseek_v32": {"index_n_heads": 64},
+    "glm_moe_dsa": {"index_n_heads": 32},
+    "grok-1": {"num_key_value_heads": 8, "max_position_embeddings": 8192},
+    "jamba": {"num_key_value_heads": 8, "max_position_embeddings": 262144},
+    "bamba": {"num_key_value_heads": 8, "vocab_size": 128000},
+    "falcon_h1": {"num_key_value_heads": 8, "mamba_d_ssm": 1024, "vocab_size": 128000},
+    "nemotron_h": {"num_key_value_heads": 8},
+    "qwen3_next": {"num_key_value_heads": 2},
+    "qwen3_5_text": {"num_key_value_heads": 4},
+    "qwen3_5_moe_text": {"num_key_value_heads": 2},
+    "minimax": {"num_key_value_heads": 8},
+    "lfm2": {"num_key_value_heads": 8, "max_position_embeddings": 128000},
+    "lfm2_moe": {"num_key_value_heads": 8, "max_position_embeddings": 128000},
     "llama4_text": {"num_key_value_heads": 8, "attention_chunk_size": 8192, "intermediate_size_mlp": 16384},
 }
 NON_GATED_ACTIVATIONS = {"relu", "gelu", "gelu_new", "relu2"}

@@ -8,7 +8,7 @@ from functools import cached_property
 from genz.errors import UnsupportedError
 from genz.numerics import Number, is_symbolic, maximum, safe_divide
 from genz.operators.exchange import TokenExchange
-from genz.operators.shapes import AttentionShape, ElementwiseShape, ExpertsPart, ExpertsShape, GemmShape, Shape
+from genz.operators.shapes import AttentionShape, ElementwiseShape, ExpertsPart, ExpertsShape, GemmShape, Shape, StateSpaceShape
 from genz.specs.engine import Engine
 from genz.specs.hardware import Chip
 from genz.timing.kernels.collectives import KERNEL_OF, CollectiveConstants
@@ -21,6 +21,7 @@ from genz.timing.kernels.gemm import GemmConstants, gemm_time
 from genz.timing.kernels.prefill_attention import PrefillAttentionConstants, prefill_attention_time
 from genz.timing.kernels.runs import EngineConstants
 from genz.timing.kernels.selection import Selected, select
+from genz.timing.kernels.state_space import StateSpaceConstants, state_space_time
 from genz.timing.machine import Priced
 from genz.timing.network import Span
 from genz.timing.network.calibrated import calibrated_collective, calibrated_exchange
@@ -35,7 +36,20 @@ _PASSES = {
     "rope": "rope",
     "residual": "residual",
     "activation": "activation",
+    "output_gate": "activation",
+    "gate_norm": "norm",
     "experts_activation": "activation",
+}
+# Kernels of layers with a state, as measured tables name them.
+_STATE_KERNELS = {
+    ("mamba2", "convolution"): "causal_conv1d_fn",
+    ("mamba2", "convolution_step"): "causal_conv1d_update",
+    ("mamba2", "scan"): "mamba_chunk_scan_combined",
+    ("mamba2", "recurrence"): "selective_state_update",
+    ("gated_delta_net", "convolution"): "causal_conv1d_fn",
+    ("gated_delta_net", "convolution_step"): "causal_conv1d_update",
+    ("gated_delta_net", "scan"): "chunk_gated_delta_rule",
+    ("gated_delta_net", "recurrence"): "fused_recurrent_gated_delta_rule",
 }
 # What is not measured everywhere is as fast as one that is.
 _LIKE = {"layer_norm": "norm", "cache_append": "residual"}
@@ -61,6 +75,8 @@ class Kernels:
             return self.gemm(shape)
         if isinstance(shape, AttentionShape):
             return self.attention(shape)
+        if isinstance(shape, StateSpaceShape):
+            return self.state_space(shape)
         return self.experts(shape)
 
     def over_run(self, first: Shape, last: Shape, length: Number) -> Priced | None:
@@ -123,6 +139,18 @@ class Kernels:
             self._parts[id(shape.whole)] = parts
             self._priced_shapes.append(shape.whole)
         return Priced(parts[shape.part], constants.launch if shape.part == 0 else 0.0, found)
+
+    def state_space(self, shape: StateSpaceShape) -> Priced | None:
+        """A kernel of a layer with a state, where one that does the same was measured."""
+        _refuse_symbols(shape.work.moved_bytes)
+        kernel = _STATE_KERNELS[shape.family, shape.kind]
+        found = self._select(shape.family, kernel=kernel)
+        if found is None or found.kernel != kernel:
+            return None
+        constants = found.constants(StateSpaceConstants)
+        return Priced(
+            state_space_time(shape.work, self.chip, constants, matrix_type=shape.matrix_type), constants.launch, found
+        )
 
     def elementwise(self, moved_bytes: Number, name: str) -> Priced | None:
         """A pass over memory: a norm, an activation, a gather."""

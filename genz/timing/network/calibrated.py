@@ -78,7 +78,7 @@ def calibrated_exchange(exchange: TokenExchange, group: Span, chip: Chip, consta
     return dispatch_kernel_time(
         exchange.tokens * routing.skew,
         exchange.token_bytes,
-        top_k=routing.top_k,
+        top_k=routing.sent,
         experts=routing.experts or ranks,
         devices=ranks,
         nodes=outermost.ranks if len(group) == 2 else 1,
@@ -87,6 +87,7 @@ def calibrated_exchange(exchange: TokenExchange, group: Span, chip: Chip, consta
         clock=chip.cores.clock,
         constants=constants,
         each_expert=routing.mode == "low_latency",
+        balanced=routing.even_groups > 1,
         reachable=(routing.node_limit or ranks) if len(group) == 2 else ranks,
     )
 

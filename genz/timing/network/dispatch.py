@@ -68,24 +68,24 @@ def copies(routing: Routing, span: Span) -> tuple[float, ...]:
     found, inner, ranks = [], 1, ranks_of(span)
     for hop in span:
         if routing.mode == "low_latency":
-            found.append(routing.top_k * inner * (hop.ranks - 1) / ranks)
+            found.append(routing.sent * inner * (hop.ranks - 1) / ranks)
         else:
             found.append(_distinct_in_reach(inner, span, routing) * (1 - 1 / hop.ranks))
         inner *= hop.ranks
     return tuple(found)
 
 
-def distinct_groups(groups: int, top_k: int, experts: float | None = None) -> float:
+def distinct_groups(groups: int, top_k: int, experts: float | None = None, *, zero_experts: int = 0) -> float:
     """How many of `groups` equal groups of experts a token's top k fall into, expected: n (1 - (1 - 1/n)^k).
 
-    Of a known number E of experts the k differ: n (1 - C(E - E/n, k) / C(E, k)).
+    Of a known number E of experts the k differ: n (1 - C(E - E/n, k) / C(E, k)). With Z `zero_experts`, which lie in no group,
+    they are drawn of E + Z: n (1 - C(E + Z - E/n, k) / C(E + Z, k)).
     """
-    if groups == 1:
-        return 1.0
     if experts is None:
-        return groups * -math.expm1(top_k * math.log1p(-1 / groups))
-    elsewhere = experts - experts / groups
-    return groups * (1 - math.prod(max(elsewhere - drawn, 0.0) / (experts - drawn) for drawn in range(top_k)))
+        return groups * -math.expm1(top_k * math.log1p(-1 / groups)) if groups > 1 else 1.0
+    drawn_of = experts + zero_experts
+    elsewhere = drawn_of - experts / groups
+    return groups * (1 - math.prod(max(elsewhere - drawn, 0.0) / (drawn_of - drawn) for drawn in range(top_k)))
 
 
 def _distinct_in_reach(inner: int, span: Span, routing: Routing) -> float:
@@ -102,7 +102,14 @@ def _distinct_in_reach(inner: int, span: Span, routing: Routing) -> float:
             hint=f"nearest number of nodes that holds them: {math.ceil(routing.top_k * nodes / (routing.experts or 1))}",
         )
     groups = reached * in_node if inner == 1 else min(ranks_of(span) // inner, reached)
-    return distinct_groups(groups, routing.top_k, experts)
+    # Where experts are picked evenly over groups of their own, every share of the ranks that holds whole ones is reached.
+    shares = math.gcd(routing.even_groups, groups)
+    return shares * distinct_groups(
+        groups // shares,
+        routing.top_k // shares,
+        None if experts is None else experts / shares,
+        zero_experts=routing.zero_experts // shares,
+    )
 
 
 def _exchange_time(tokens: Number, bytes_each: Number, routing: Routing, span: Span, efficiency: Number) -> Number:
