@@ -16,6 +16,7 @@ from genz.errors import nearest
 from genz.inference.report import seconds
 from genz.specs import catalog
 from genz.specs.hardware import Chip
+from genz.specs.huggingface import ENDLESS
 from genz.units import format_bytes, format_count, format_si
 
 Row = dict[str, Any]
@@ -178,7 +179,7 @@ models = _listing(
             format_count(r["parameters"]),
             format_count(r["active_parameters"]),
             str(r["layers"]),
-            f"{r['max_context']:,}",
+            "any" if r["max_context"] >= ENDLESS else f"{r['max_context']:,}",
             r["stored_as"],
         ),
     ),
