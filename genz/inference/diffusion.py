@@ -109,8 +109,9 @@ class Diffusion:
         rate = f"{self.results_per_s:,.3g} {what}s/s"
         if self.output_tokens_per_s is not None:
             rate += f", {self.output_tokens_per_s:,.1f} output tokens/s"
+        batch = question.workload.batch
         return (
-            f"{question.model.name} on {question.platform.name}, batch {question.workload.batch}, fidelity {question.fidelity}\n"
+            f"{question.model.name} on {question.platform.name}, batch {batch}, fidelity {question.fidelity}\n"
             f"{self.denoising_steps} denoising steps of {passes} over {question.workload.input_tokens:,} tokens each\n"
             f"time of the batch      {units.format_si(self.time, 's')} ({units.format_si(self.step_time, 's')} a step)\n"
             f"throughput             {rate}\n"
@@ -136,7 +137,7 @@ def diffuse(
     """Price what a diffusion model makes: images, or answers of a masked diffusion language model.
 
     Args:
-        model, platform, batch: as of `genz.predict`, whose other arguments (tp, precision, engine, fidelity, ...) apply too.
+        model, platform, batch: as of `genz.predict`, whose other arguments (tp, precision, engine, fidelity) apply too.
         denoising_steps: forward passes one after the other: 50 for an image unless told, for an answer one a token.
         guidance: classifier-free guidance, which passes every sequence twice; on for images unless told, off for answers.
         image_size: width and height of each image in pixels, as "512x512"; what the model was trained for unless told.
@@ -150,7 +151,11 @@ def diffuse(
     spec = model if isinstance(model, ModelSpec) else catalog.model(model, treat_as=treat_as)
     if not spec.denoises:
         raise UnsupportedError(
-            f"{spec.name} is no diffusion model", field="model", value=spec.name, allowed="a model that denoises", hint="genz.predict"
+            f"{spec.name} is no diffusion model",
+            field="model",
+            value=spec.name,
+            allowed="a model that denoises",
+            hint="genz.predict",
         )
     steps = _steps(spec, denoising_steps, output)
     tokens = None if spec.images is not None else _length("input", input, least=0) + _length("output", output)
@@ -158,14 +163,16 @@ def diffuse(
         field = "input" if input is not None else "output"
         raise UnsupportedError(f"{spec.name} makes images", field=field, value=input or output, allowed="image_size=")
     if spec.images is None and image_size is not None:
-        raise UnsupportedError(f"{spec.name} makes no images", field="image_size", value=str(image_size), allowed="leave it out")
-    question = replace(
-        settle_question(spec, platform, input=tokens, batch=batch, image_size=image_size, **asked), model=spec
-    )
+        raise UnsupportedError(
+            f"{spec.name} makes no images", field="image_size", value=str(image_size), allowed="leave it out"
+        )
+    question = replace(settle_question(spec, platform, input=tokens, batch=batch, image_size=image_size, **asked), model=spec)
     guided = spec.images is not None if guidance is None else guidance
     memory = _memory(question, guided=guided)
     check_fits(question, memory)
-    return Diffusion(question, memory, cost_of(question, denoising_step(question, steps, guided=guided), memory), steps, guided, output)
+    return Diffusion(
+        question, memory, cost_of(question, denoising_step(question, steps, guided=guided), memory), steps, guided, output
+    )
 
 
 def denoising_step(question: Question, steps: int, *, guided: bool) -> Step:

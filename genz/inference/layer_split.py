@@ -9,8 +9,8 @@ from genz.errors import InvalidValueError
 from genz.footprint import request_cache_bytes, weight_bytes
 from genz.graph.step import Step
 from genz.inference.evaluate import decode_step, operators, prefill_step
-from genz.inference.phase import phase_cost
 from genz.inference.lengths import check_plain_decoder
+from genz.inference.phase import phase_cost
 from genz.inference.question import Question
 from genz.numerics import Number, safe_divide
 from genz.specs import catalog

@@ -42,8 +42,8 @@ def lengths_for(
     """Complete what a question asks for by what its model is.
 
     An encoder generates nothing, and a decoder that shall `embed` neither: its head is not run. Their result counts as one
-    output token. A model of images alone takes one a request; one that listens starts its output from a few tokens of its own. Raises
-    `UnsupportedError` where an encoder is asked to generate, `InvalidValueError` where a clip is missing.
+    output token. A model of images alone takes one a request; one that listens starts its output from a few tokens of its
+    own. Raises `UnsupportedError` where an encoder is asked to generate, `InvalidValueError` where a clip is missing.
     """
     embeds = _embeds(model, output if output is not None else case.output_tokens if case else None, embed)
     settled = Lengths(model.headless if embeds else model, input, 1 if embeds else output, embeds, image_size)
@@ -107,6 +107,11 @@ def images_for(model: ModelSpec, images: int) -> int:
     return 1 if model.source is not None else 0
 
 
+def windows_of(workload: Workload) -> int:
+    """Sequences that one request is: the windows of its clip, or one."""
+    return next((part.count for part in workload.parts if part.kind == WINDOWS), 1)
+
+
 def with_source(model: ModelSpec, workload: Workload, max_model_len: int | None) -> Workload:
     """The workload of an encoder-decoder: what is asked for as input passes its encoder, and the decoder starts anew.
 
@@ -130,9 +135,7 @@ def with_source(model: ModelSpec, workload: Workload, max_model_len: int | None)
         windows = passed.sequences
         own = tuple(replace(media, sequences=1) for media in workload.media)
         parts = (PromptPart(WINDOWS, int(windows), 0),) if model.audio is not None else workload.parts
-        return replace(
-            workload, batch=workload.batch * windows, media=own, parts=parts, source_tokens=passed.tokens
-        )
+        return replace(workload, batch=workload.batch * windows, media=own, parts=parts, source_tokens=passed.tokens)
     read, longest = workload.input_tokens, max_model_len or source.longest or model.max_context
     if not is_symbolic(read) and not every(read <= longest):
         raise InvalidValueError(
@@ -155,7 +158,9 @@ def check_plain_decoder(model: ModelSpec, workload: Workload, technique: str) ->
     kind = "encoder-decoder" if model.source is not None else "encoder" if model.embedding.headless else "diffusion model"
     if model.source is not None or workload.embeds or not model.generates:
         raise UnsupportedError(
-            f"{model.name} is an {kind}: {technique} needs a decoder that generates from its prompt".replace("an diff", "a diff"),
+            f"{model.name} is an {kind}: {technique} needs a decoder that generates from its prompt".replace(
+                "an diff", "a diff"
+            ),
             field="model",
             value=model.name,
             allowed="a decoder, and an output of one token or more",

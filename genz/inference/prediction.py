@@ -228,7 +228,7 @@ class Prediction:
             "encoders": _describe_encoders(outcome),
             "limits": {
                 "largest_batch": self.largest_batch if self.largest_batch < MAX_COUNT else None,
-                "longest_context_tokens": self.longest_context,
+                "longest_context_tokens": None if question.model.source is not None else self.longest_context,
                 "critical_batch_tokens": self.critical_batch,
             },
             "cost": self.cost,

@@ -85,7 +85,9 @@ def _filled(config: Config, model_type: str) -> Config:
 def _as_generator(config: Config) -> None:
     """Refuse a class that is no generating encoder-decoder: a classifier, or one half."""
     for name in config.sequence("architectures") or []:
-        if not str(name).endswith(("ForConditionalGeneration", "WithLMHeadModel", "MTModel", "Model")) or "Encoder" in str(name):
+        if not str(name).endswith(("ForConditionalGeneration", "WithLMHeadModel", "MTModel", "Model")) or "Encoder" in str(
+            name
+        ):
             raise config.error("architectures", name, "a class that generates, as in ...ForConditionalGeneration")
 
 
@@ -120,9 +122,7 @@ def _t5_bias(config: Config) -> int:
 def t5_decoder(config: Config) -> Built:
     """T5's decoder: RMS norms, no biases, relative positions."""
     hidden, cross = config.hidden, _t5_attention(config, source=True)
-    layer = Layer(
-        _t5_attention(config), _t5_network(config), hidden, norms=3, norm_parameters=hidden, beside=(cross,)
-    )
+    layer = Layer(_t5_attention(config), _t5_network(config), hidden, norms=3, norm_parameters=hidden, beside=(cross,))
     embedding = Embedding(
         config.vocabulary(),
         hidden,

@@ -21,7 +21,7 @@ from genz.specs.media.passes import VISION
 from genz.specs.model import Source
 from genz.specs.readers import towers
 from genz.specs.readers.composite import SIGLIP_DEFAULTS, Composite, CompositeReader, part
-from genz.specs.readers.encoders import BASE, Built, dense, labels_of, task_of
+from genz.specs.readers.encoders import BASE, Built, labels_of, task_of
 from genz.specs.readers.shared import Reader
 from genz.specs.readers.towers import Projector, patch_matrix, patches_of, side_of
 from genz.specs.token_mixers import Attention
