@@ -87,7 +87,7 @@ def encoder_weight_bytes(encoder: Encoder, widths: Widths, parallelism: Parallel
 
 
 def encoder_activation_bytes(
-    encoder: Encoder, media: Media, requests: Number, widths: Widths, parallelism: Parallelism, engine: Engine
+    encoder: Encoder, media: Media, *, requests: Number, widths: Widths, parallelism: Parallelism, engine: Engine
 ) -> Number:
     """Activations of an encoder at its widest point, of as many tokens as the engine takes at once, and of one sequence [B]."""
     most = maximum(engine.memory.max_num_batched_tokens, media.tokens)
@@ -238,7 +238,9 @@ def footprint(
     tokens = minimum(requests * workload.new_prompt_tokens, engine.memory.max_num_batched_tokens) / parallelism.context
     exchanged = 2 * tokens * model.hidden * widths.base_bytes
     shared_terms = {
-        "activations_bytes": _activation_bytes(model, workload, tokens, requests, widths, parallelism, engine),
+        "activations_bytes": _activation_bytes(
+            model, workload, tokens, requests=requests, widths=widths, parallelism=parallelism, engine=engine
+        ),
         "communication_bytes": exchanged if parallelism.devices > parallelism.replicas else 0.0 * tokens,
         "reserve_bytes": engine.memory.reserve,
         "capacity_bytes": capacity_bytes,
@@ -296,6 +298,7 @@ def _activation_bytes(
     model: ModelSpec,
     workload: Workload,
     tokens: Number,
+    *,
     requests: Number,
     widths: Widths,
     parallelism: Parallelism,
@@ -306,7 +309,10 @@ def _activation_bytes(
     held: Number = tokens * elements * widths.base_bytes
     towers = {encoder.name: encoder for encoder in model.encoders}
     for media in workload.media:
-        held = maximum(held, encoder_activation_bytes(towers[media.encoder], media, requests, widths, parallelism, engine))
+        passing = encoder_activation_bytes(
+            towers[media.encoder], media, requests=requests, widths=widths, parallelism=parallelism, engine=engine
+        )
+        held = maximum(held, passing)
     return held
 
 

@@ -258,9 +258,11 @@ def test_a_suggestion_is_the_smallest_change_of_its_kind(name: str) -> None:
                 genz.predict(**{**asked, **changed, argument: changed[argument] + steps[argument]})
 
 
+# Encoders and encoder-decoders take other lengths, and keep nothing of a prompt.
+DECODERS = [name for name in catalog.names("model") if catalog.model(name).generates and catalog.model(name).source is None]
 CROWDED = st.fixed_dictionaries(
     {
-        "model": st.sampled_from(catalog.names("model")),
+        "model": st.sampled_from(DECODERS),
         "platform": st.sampled_from((*PLATFORMS, "2x v100-sxm-32gb", "dgx-a100")),
         "batch": st.integers(1, 3_000),
         "beams": st.integers(1, 3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def on_engine(question: Question, name: str) -> Question:
     asked = replace(question, engine=engine)
     memory = memory_of(asked)
     room = memory.budget_bytes - memory.total_bytes
-    values = {**asked.workload.figures, "gpu_memory_utilization": asked.utilization, "platform": room}
+    values: dict[str, Any] = {**asked.workload.figures, "gpu_memory_utilization": asked.utilization, "platform": room}
     for field, value in values.items():
         if is_symbolic(value) or np.ndim(value):
             raise InvalidValueError(f"{field}: an array or a symbol is no single question", field=field, value=value,

@@ -15,7 +15,7 @@ from genz.numerics import Number
 from genz.specs.linear import ceil_div
 from genz.specs.model import ModelSpec
 from genz.specs.parallelism import Stage
-from genz.specs.token_mixers import LatentAttention, TokenMixer
+from genz.specs.token_mixers import Attention, LatentAttention, TokenMixer
 
 # Kinds of layers whose numbers differ by less than this factor are padded to the larger number, not cut to the smaller
 # (1.25 in vLLM of 2025).
@@ -29,6 +29,8 @@ def cached_elements(mixer: TokenMixer, tensor: int) -> int:
     """
     if isinstance(mixer, LatentAttention):
         return mixer.cached_width(tensor)
+    if not isinstance(mixer, Attention):
+        return 0
     return max(1, mixer.kv_heads // tensor) * 2 * mixer.head_dim
 
 

@@ -109,8 +109,9 @@ class Diffusion:
         rate = f"{self.results_per_s:,.3g} {what}s/s"
         if self.output_tokens_per_s is not None:
             rate += f", {self.output_tokens_per_s:,.1f} output tokens/s"
+        batch = question.workload.batch
         return (
-            f"{question.model.name} on {question.platform.name}, batch {question.workload.batch}, fidelity {question.fidelity}\n"
+            f"{question.model.name} on {question.platform.name}, batch {batch}, fidelity {question.fidelity}\n"
             f"{self.denoising_steps} denoising steps of {passes} over {question.workload.input_tokens:,} tokens each\n"
             f"time of the batch      {units.format_si(self.time, 's')} ({units.format_si(self.step_time, 's')} a step)\n"
             f"throughput             {rate}\n"
@@ -136,7 +137,7 @@ def diffuse(
     """Price what a diffusion model makes: images, or answers of a masked diffusion language model.
 
     Args:
-        model, platform, batch: as of `genz.predict`, whose other arguments (tp, precision, engine, fidelity, ...) apply too.
+        model, platform, batch: as of `genz.predict`, whose other arguments (tp, precision, engine, fidelity) apply too.
         denoising_steps: forward passes one after the other: 50 for an image unless told, for an answer one a token.
         guidance: classifier-free guidance, which passes every sequence twice; on for images unless told, off for answers.
         image_size: width and height of each image in pixels, as "512x512"; what the model was trained for unless told.

@@ -42,8 +42,8 @@ def lengths_for(
     """Complete what a question asks for by what its model is.
 
     An encoder generates nothing, and a decoder that shall `embed` neither: its head is not run. Their result counts as one
-    output token. A model of images alone takes one a request; one that listens starts its output from a few tokens of its own. Raises
-    `UnsupportedError` where an encoder is asked to generate, `InvalidValueError` where a clip is missing.
+    output token. A model of images alone takes one a request; one that listens starts its output from a few tokens of its
+    own. Raises `UnsupportedError` where an encoder is asked to generate, `InvalidValueError` where a clip is missing.
     """
     embeds = _embeds(model, output if output is not None else case.output_tokens if case else None, embed)
     settled = Lengths(model.headless if embeds else model, input, 1 if embeds else output, embeds, image_size)
@@ -105,6 +105,11 @@ def images_for(model: ModelSpec, images: int) -> int:
     if model.takes_text:
         return images
     return 1 if model.source is not None else 0
+
+
+def windows_of(workload: Workload) -> int:
+    """Sequences that one request is: the windows of its clip, or one."""
+    return next((part.count for part in workload.parts if part.kind == WINDOWS), 1)
 
 
 def with_source(model: ModelSpec, workload: Workload) -> Workload:

@@ -10,6 +10,7 @@ from genz import units
 from genz.errors import DoesNotFitError, GenZError, InvalidValueError
 from genz.footprint import Memory
 from genz.inference.evaluate import evaluate, memory_of
+from genz.inference.lengths import windows_of
 from genz.inference.question import Question, settle_widths
 from genz.numerics import Number
 from genz.specs import catalog
@@ -147,15 +148,18 @@ def _first_fitting(candidates: Iterator[Remedy]) -> Iterator[Remedy]:
 
 def _fewer(question: Question) -> Iterator[Remedy]:
     """The largest batch that fits."""
-    batch, asked = largest_batch(question), question.workload.batch
+    windows = windows_of(question.workload)
+    batch, asked = largest_batch(question) // windows, question.workload.batch // windows
     if 0 < batch < asked:
-        fewer = replace(question, workload=replace(question.workload, batch=batch))
+        fewer = replace(question, workload=replace(question.workload, batch=batch * windows))
         yield Remedy(f"batch {batch} instead of {asked}", f"--batch {batch}", fewer)
 
 
 def _shorter(question: Question) -> Iterator[Remedy]:
     """The longest prompt that fits, if it is longer than what is cached of it."""
     workload = question.workload
+    if question.model.source is not None:  # what its encoder reads is not what its decoder starts from
+        return
     prompt = (longest_context(question) or 0) - int(workload.generated_tokens)
     if prompt > workload.cached_tokens + workload.media_tokens:
         shorter = replace(question, workload=replace(workload, input_tokens=prompt))

@@ -228,7 +228,7 @@ class Prediction:
             "encoders": _describe_encoders(outcome),
             "limits": {
                 "largest_batch": self.largest_batch if self.largest_batch < MAX_COUNT else None,
-                "longest_context_tokens": self.longest_context,
+                "longest_context_tokens": None if question.model.source is not None else self.longest_context,
                 "critical_batch_tokens": self.critical_batch,
             },
             "cost": self.cost,
@@ -329,7 +329,12 @@ def _describe_encoders(outcome: Outcome) -> dict[str, Any]:
             "parameters": towers[media.encoder].parameters,
             "weights_bytes": encoder_weight_bytes(towers[media.encoder], question.widths, question.parallelism),
             "activations_bytes": encoder_activation_bytes(
-                towers[media.encoder], media, question.requests_per_rank, question.widths, question.parallelism, question.engine
+                towers[media.encoder],
+                media,
+                requests=question.requests_per_rank,
+                widths=question.widths,
+                parallelism=question.parallelism,
+                engine=question.engine,
             ),
             "sequences_per_request": media.sequences,
             "tokens_per_sequence": media.tokens,

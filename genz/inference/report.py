@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from genz.errors import DoesNotFitError
 from genz.footprint import Memory
-from genz.inference.lengths import WINDOWS
+from genz.inference.lengths import windows_of
 from genz.specs.workload import MAX_COUNT
 from genz.units import format_bytes, format_count, format_si
 
@@ -136,13 +136,8 @@ def _lengths(question: Question, cached: str) -> str:
 def _media(question: Question) -> str:
     """What of the input tokens is text, and what images and clips are; empty where all is text."""
     workload = question.workload
-    windows = [part.count for part in workload.parts if part.kind == WINDOWS]
-    if windows:
-        return (
-            f"a clip is {windows[0]} windows, each a sequence of the batch with an output of its own\n"
-            if windows[0] > 1
-            else ""
-        )
+    if windows_of(workload) > 1:
+        return f"a clip is {windows_of(workload)} windows, each a sequence of the batch with an output of its own\n"
     if not workload.media_tokens or question.model.source is not None or not question.model.takes_text:
         return ""
     each = [f"{part.count} x {part.tokens:,} of {part.kind}" for part in workload.parts]
@@ -238,8 +233,9 @@ def _limits(prediction: Prediction) -> str:
         f" Longest request at this batch: {'any' if longest is None else f'{longest:,} tokens'} (the model was made for "
         f"{model.max_context:,})."
     )
+    shown = reach if model.source is None and model.takes_text else ""
     return (
-        f"Largest batch that fits: {_batch(prediction)}.{reach if model.source is None and model.takes_text else ''} A dense GEMM "
+        f"Largest batch that fits: {_batch(prediction)}.{shown} A dense GEMM "
         f"is compute-bound from {prediction.critical_batch:,.0f} tokens a step; the ridge is at {ridge:,.0f} FLOP/B.{throttled}"
     )
 

@@ -81,4 +81,5 @@ def _counts(
             )
     settled |= {"batch": batch, "cached_tokens": cached}
     Workload(**settled).check_counts()
-    return Workload(**{name: _plain(value) for name, value in settled.items()})
+    plain: dict[str, Any] = {name: _plain(value) for name, value in settled.items()}
+    return Workload(**plain)

@@ -12,7 +12,7 @@ from genz.specs.linear import Linear
 class FeedForward:
     """Two matrices with an activation between them, or three where a gate multiplies (SwiGLU, GeGLU).
 
-    An activation that learns, such as xIELU, has `activation_parameters` of its own. `down_bias`: the last matrix alone has one.
+    An activation that learns, such as xIELU, has `activation_parameters` of its own. `down_bias`: the last alone has one.
     """
 
     hidden: int

@@ -81,7 +81,8 @@ def model_from_config(
     """Build a model from the keys of a `config.json`.
 
     `treat_as` reads it as another `model_type`, or the text part of a multimodal one where it has that type;
-    `preprocessor` are the keys of a `preprocessor_config.json`, which say what an image becomes. `described` is passed on to `ModelSpec` (title, aliases, sources). Raises `SpecError` with the key at fault.
+    `preprocessor` are the keys of a `preprocessor_config.json`, which say what an image becomes. `described` is passed on to
+    `ModelSpec` (title, aliases, sources). Raises `SpecError` with the key at fault.
     """
     origin = origin or name
     model_type = treat_as or raw.get("model_type") or _untold_type(raw)

@@ -25,7 +25,7 @@ class PublishedSize:
 
 @dataclass(frozen=True)
 class Source:
-    """What an encoder-decoder reads by its `encoder`, at most `longest` tokens of it; its decoder starts from `start` tokens."""
+    """What an encoder-decoder reads by its `encoder`, at most `longest` tokens; its decoder starts from `start` tokens."""
 
     encoder: str
     start: int = 1

@@ -100,7 +100,7 @@ class Attention:
 
     @property
     def cache_heads(self) -> int:
-        """Heads whose caches differ; none where nothing is kept: each pass of an encoder starts anew, another layer keeps it."""
+        """Heads whose caches differ; none where nothing is kept: a pass of an encoder starts anew, another layer keeps it."""
         return self.kv_heads if self.causal and not self.borrows else 0
 
     def cached_width(self, ranks: int = 1) -> int:

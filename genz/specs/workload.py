@@ -54,8 +54,8 @@ class Rule:
 class Media:
     """What each request sends through an encoder: `sequences` (images or tiles, clips), each of `tokens` in its layers.
 
-    `source_tokens` are those of an earlier encoder that each sequence attends to. `window_keys`: tokens that one sees on average
-    in layers that attend within windows, where not all windows are whole.
+    `source_tokens` are those of an earlier encoder that each sequence attends to. `window_keys`: tokens that one sees on
+    average in layers that attend within windows, where not all windows are whole.
     """
 
     encoder: str

@@ -20,7 +20,7 @@ from genz.inference.limits import critical_batch
 from genz.inference.phase import OperatorCost, PhaseCost
 from genz.inference.question import Question
 from genz.numerics import total
-from genz.specs.layers import MixtureOfExperts
+from genz.specs.channel_mixers import FeedForward, MixtureOfExperts
 from genz.specs.parallelism import distinct_stages
 
 # Counts that boundaries are sought over, whatever the symbols that are asked for.
@@ -189,7 +189,7 @@ def _channel_operators(question: Question) -> set[str]:
         mixer = layer.channel_mixer
         if isinstance(mixer, MixtureOfExperts):
             built = mixture_operators(mixer, context)
-        elif mixer is not None:
+        elif isinstance(mixer, FeedForward):
             built = feed_forward_operators(mixer, context)
         else:
             continue

@@ -12,7 +12,7 @@ MAX_GRID = 1024
 
 @dataclass(frozen=True)
 class LatentGrid:
-    """A latent stands for `factor` x `factor` pixels, a token for `patch` x `patch` latents; trained on `side` x `side` latents."""
+    """A latent is `factor` pixels wide and high, a token `patch` latents; the model was trained on `side` latents."""
 
     factor: int
     patch: int

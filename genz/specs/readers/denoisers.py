@@ -1,4 +1,4 @@
-"""Models that make all of their output at once, in steps of denoising: diffusion transformers, masked diffusion language models.
+"""Models that make all of their output at once, step by step: diffusion transformers, masked diffusion language models.
 
 Sources: Peebles and Xie, Scalable Diffusion Models with Transformers, arXiv:2212.09748, and models.py of facebookresearch/DiT,
 with the keys of diffusers' `DiTTransformer2DModel`; Nie et al., Large Language Diffusion Models, arXiv:2502.09992, and
@@ -7,7 +7,6 @@ configuration_llada.py of GSAI-ML/LLaDA-8B-Base; configuration_dream.py and mode
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from genz.specs.channel_mixers import FeedForward, Matrices
@@ -17,6 +16,7 @@ from genz.specs.linear import Linear
 from genz.specs.media.latents import LatentGrid
 from genz.specs.readers import dense
 from genz.specs.readers.composite import Composite, CompositeReader
+from genz.specs.readers.embedders import seen_both_ways
 from genz.specs.readers.shared import Reader
 from genz.specs.token_mixers import Attention
 
@@ -89,7 +89,7 @@ def _dit(raw: Config, _: Config) -> Composite:
 def both_ways(built: Built) -> Built:
     """A decoder whose tokens see what follows them too."""
     layers, embedding = built
-    return tuple(replace(layer, token_mixer=replace(layer.token_mixer, causal=False)) for layer in layers), embedding
+    return tuple(seen_both_ways(layer) for layer in layers), embedding
 
 
 _LLADA_NAMES = {

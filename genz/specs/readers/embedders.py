@@ -33,11 +33,12 @@ def as_embedder(config: Config, built: Built) -> Built:
     elif any(name in HEADLESS for name in named):
         embedding = replace(embedding, headless=True, head_bias=False)
     if any(config.flag(key, default=not sees) is sees for key, sees in BOTH_WAYS):
-        layers = tuple(_seen_both_ways(layer) for layer in layers)
+        layers = tuple(seen_both_ways(layer) for layer in layers)
         embedding = replace(embedding, headless=True, head_bias=False)
     return layers, embedding
 
 
-def _seen_both_ways(layer: Layer) -> Layer:
+def seen_both_ways(layer: Layer) -> Layer:
+    """The same layer, whose tokens see what follows them too."""
     mixer = layer.token_mixer
     return replace(layer, token_mixer=replace(mixer, causal=False)) if isinstance(mixer, Attention) else layer

@@ -45,7 +45,8 @@ ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
 # What the configuration classes of transformers 5 take for keys that a file leaves out.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "bert": {**_BASE, "vocab_size": 30522},
-    **dict.fromkeys(ROBERTA_TYPES, {**_BASE, "vocab_size": 30522}),
+    "xlm-roberta": {**_BASE, "vocab_size": 30522},
+    "camembert": {**_BASE, "vocab_size": 30522},
     "roberta": {**_BASE, "vocab_size": 50265},
     "distilbert": {
         "vocab_size": 30522,
@@ -162,7 +163,7 @@ def _plain_layers(config: Config, *inner: str) -> tuple[Layer, ...]:
 
 
 def _tables(config: Config, *, width: int | None = None, types: int = 0, positions: bool = True) -> Embedding:
-    """Tables of tokens, positions and token types, and the norm behind them; `width` is theirs, that of the layers unless told."""
+    """Tables of tokens, positions and token types, and the norm behind them; `width` is theirs where it is not the layers'."""
     own = config.hidden if width is None else width
     rows = config.count("max_position_embeddings") if positions else 0
     return Embedding(
