@@ -42,9 +42,9 @@ def pangu() -> tuple[str, list[Published]]:
     """Decode of Pangu Pro MoE (72B-A16B) and of dense models of 72B and 32B."""
     source = (
         "Pangu Pro MoE, arXiv:2505.21411, decode of W8A8 models on four Ascend 800I A2 at 2,048 tokens of context, tokens/s a "
-        "card. The dense models are not published: Qwen2.5 of the same sizes stand in. Tensor parallelism over the four, experts "
-        "on ranks of their own; cards of 64 GB, of which 98 % may be taken, as the largest batch needs. No kernel was measured on "
-        "these cards: the engine's flat efficiencies (fidelity engine)."
+        "card. The dense models are not published: Qwen2.5 of the same sizes stand in. Tensor parallelism over the four, "
+        "experts on ranks of their own; cards of 64 GB, of which 98 % may be taken, as the largest batch needs. No kernel was "
+        "measured on these cards: the engine's flat efficiencies (fidelity engine)."
     )
     return source, [
         Published("Pangu Pro MoE 72B-A16B, batch 456", 1148, "tok/s", partial(_decode_rate, "pangu-pro-moe-72b", 456, ep=4)),

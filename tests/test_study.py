@@ -101,7 +101,7 @@ def test_changes_stand_where_their_axis_stood(tmp_path: Path) -> None:
 @pytest.mark.parametrize("left_out", ["model", "platform", "input", "output"])
 def test_what_is_missing_is_named(left_out: str) -> None:
     with pytest.raises(genz.InvalidValueError, match=f"{left_out} is missing"):
-        Study.of({name: value for name, value in ASKED.items() if name != left_out}, {})
+        genz.sweep(**{name: value for name, value in ASKED.items() if name != left_out})
 
 
 def test_a_use_case_gives_the_lengths() -> None:

@@ -16,8 +16,10 @@ from genz.explore.requirements.problem import ImpossibleSLOError, Problem
 from genz.explore.requirements.requirement import Requirement
 from genz.explore.requirements.tables import paper_table, table
 from genz.inference.evaluate import Outcome, evaluate, memory_of
+from genz.inference.lengths import refuse_denoiser
 from genz.inference.limits import check_fits
 from genz.inference.question import Question, settle_question, use_case_of
+from genz.specs import catalog
 from genz.specs.base import spec_error
 from genz.specs.catalog import MAX_DEVICES
 from genz.specs.engine import Engine
@@ -92,10 +94,13 @@ def require(
             value=None,
             hint="say like='h100-sxm' (on the command line --like), or ask at the fidelity 'roofline' or 'engine'",
         )
+    spec = model if isinstance(model, ModelSpec) else catalog.model(model, treat_as=asked.get("treat_as"))
+    refuse_denoiser(spec)
+    told = output if output is not None or case is None else case.output_tokens
     problem = _problem(
         model,
         base_chip(like),
-        _goals(objectives, asked_of=output if output is not None or case is None else case.output_tokens),
+        _goals(objectives, asked_of=1 if asked.get("embed") or not spec.generates else told),
         given,
         devices=devices,
         keep_latency=like is not None,

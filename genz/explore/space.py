@@ -13,6 +13,7 @@ from genz.explore.axes import ARGUMENTS, Axis, Kind, label_of
 from genz.explore.figures import expand, replaced
 from genz.explore.mesh import BLOCK_ROWS, Mesh, mesh
 from genz.explore.study import Study
+from genz.inference.lengths import refuse_denoiser
 from genz.inference.question import DEFAULT_ENGINE, Question, settle_question
 from genz.numerics import Number
 from genz.specs import catalog
@@ -83,6 +84,7 @@ class Space:
         if "precision" in at:
             asked["precision"] = _changed(self.specs["precision"][at["precision"]], "precision", chosen)
         model = self._model(chosen, at)
+        refuse_denoiser(model)
         smallest = {name: value for name, value in _SMALLEST.items() if name != "input" or model.takes_text}
         question = settle_question(model, self._platform(chosen, at), **asked, **smallest)
         media = {name: asked[name] for name in MEDIA if name in asked}
@@ -164,7 +166,26 @@ def resolve(study: Study, *, block_rows: int = BLOCK_ROWS) -> Space:
         configurations=_configurations(by_target),
     )
     _check_fields(space, by_target)
+    _check_lengths(space, by_target)
     return space
+
+
+def _check_lengths(space: Space, by_target: Mapping[str, Axis]) -> None:
+    """There is a length of input and output where any model asks for one: encoders make none, images have their own."""
+    models = [model for model in space.models.values() if not isinstance(model, GenZError)]
+    embeds = "embed" in by_target and all(by_target["embed"].values)
+    needed = {
+        "input": any(model.takes_text and "audio" not in by_target for model in models),
+        "output": any(model.generates and not embeds for model in models),
+    }
+    for length, flag in (("input", "isl"), ("output", "osl")):
+        if needed[length] and length not in by_target and "use_case" not in by_target:
+            raise InvalidValueError(
+                f"{length} is missing",
+                field=length,
+                allowed="a number of tokens",
+                hint=f"give {length!r} ({flag!r}) or a use_case",
+            )
 
 
 def _read(read: Any, value: Any) -> Any:

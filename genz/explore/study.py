@@ -183,7 +183,7 @@ def _by_target(built: list[Axis]) -> dict[str, Axis]:
 
 
 def _check_complete(by_target: Mapping[str, Axis]) -> None:
-    """There is a model, one platform and a length of input and output."""
+    """There is a model and one platform."""
     if "model" not in by_target:
         raise InvalidValueError("model is missing", field="model", allowed="a model, or several of them as an axis")
     chips = [name for name in ("chip", "devices") if name in by_target]
@@ -196,14 +196,6 @@ def _check_complete(by_target: Mapping[str, Axis]) -> None:
         )
     if "platform" not in by_target and "chip" not in by_target:
         raise InvalidValueError("platform is missing", field="platform", allowed="a platform, or a chip and devices")
-    for length, flag in (("input", "isl"), ("output", "osl")):
-        if length not in by_target and "use_case" not in by_target:
-            raise InvalidValueError(
-                f"{length} is missing",
-                field=length,
-                allowed="a number of tokens",
-                hint=f"give {length!r} ({flag!r}) or a use_case",
-            )
 
 
 def _zipped(zips: Iterable[Iterable[str]], by_target: Mapping[str, Axis]) -> tuple[tuple[str, ...], ...]:

@@ -210,7 +210,9 @@ def _entry_operators(model: ModelSpec, step_context: Context) -> Iterable[Operat
     embedding, widths = model.embedding, step_context.widths
     yield _look_up(context, embedding.width, 2 if embedding.positions else 1)
     made = context.tokens - context.sequences * embedding.class_tokens / context.prompt_split
-    for projection in embedding.projections[:1]:
+    # Patches become tokens once: what is decoded later has none.
+    entry = embedding.projections[:1] if not embedding.class_tokens or context.step.phase == "prefill" else ()
+    for projection in entry:
         yield context.linear(projection, made)
     yield from context.sum_over_ranks("embedding", embedding.hidden)
     rows, width = embedding.layer_table

@@ -35,6 +35,11 @@ class Outcome:
         return total([cost.time for _, cost in self.encoders])
 
     @property
+    def phases(self) -> dict[str, PhaseCost]:
+        """Every phase by its name, in order: encoders, prefill, decode."""
+        return {**dict(self.encoders), "prefill": self.prefill, "decode": self.decode}
+
+    @property
     def ttft(self) -> Number:
         """Time to first token: encoders, then the whole prefill, its sampling included [s]."""
         return self.encoding_time + self.prefill.time
@@ -67,8 +72,7 @@ class Outcome:
         # Replicas that hold fewer requests than the fullest do less work.
         alike = question.parallelism.tensor * question.parallelism.context
         active = alike * question.workload.batch / question.requests_per_rank
-        phases = (*(cost for _, cost in self.encoders), self.prefill, self.decode)
-        dynamic = total([cost.dynamic_energy for cost in phases])
+        dynamic = total([cost.dynamic_energy for cost in self.phases.values()])
         return devices * question.platform.chip.power.idle * self.e2e + active * dynamic
 
     @property
@@ -200,6 +204,12 @@ def _encoder_costs(question: Question, memory: Memory) -> tuple[tuple[str, Phase
         )
         costs.append((media.encoder, phase_cost(passed, step, machine, constants)))
     return tuple(costs)
+
+
+def prompt_costs(question: Question, memory: Memory | None = None) -> tuple[PhaseCost, ...]:
+    """What comes before the first token: the passes through encoders, and the prefill."""
+    encoders = _encoder_costs(question, memory or memory_of(question))
+    return (*(cost for _, cost in encoders), cost_of(question, prefill_step(question), memory))
 
 
 def _fetch_time(question: Question, step: Step) -> Number:

@@ -100,6 +100,18 @@ def _of_one_image(settled: Lengths, images: int) -> Lengths:
     return replace(settled, input=tokens, image_size=None, parts=(PromptPart("images", 1, tokens),))
 
 
+def refuse_denoiser(model: ModelSpec) -> None:
+    """Raise `UnsupportedError` for a model that makes all of its output at once, in steps of denoising."""
+    if model.denoises:
+        raise UnsupportedError(
+            f"{model.name} makes its output in steps of denoising",
+            field="model",
+            value=model.name,
+            allowed="a model that generates token by token, or an encoder",
+            hint="ask genz.diffuse",
+        )
+
+
 def images_for(model: ModelSpec, images: int) -> int:
     """The images that pass encoders: one where they are all that the model takes."""
     if model.takes_text:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from genz import units
-from genz.errors import InvalidValueError, UnsupportedError
+from genz.errors import InvalidValueError
 from genz.inference import limits
 from genz.inference.evaluate import evaluate
+from genz.inference.lengths import refuse_denoiser
 from genz.inference.prediction import Prediction
 from genz.inference.prices import NO_PRICES, Prices, settle_prices
 from genz.inference.question import DEFAULT_ENGINE, DEFAULT_FIDELITY, Question, settle_question, use_case_of
@@ -141,14 +142,7 @@ def predict(
         audio=audio,
         embed=embed,
     )
-    if question.model.denoises:
-        raise UnsupportedError(
-            f"{question.model.name} makes its output in steps of denoising",
-            field="model",
-            value=question.model.name,
-            allowed="a model that generates token by token, or an encoder",
-            hint="ask genz.diffuse",
-        )
+    refuse_denoiser(question.model)
     prices = settle_prices(question.platform, price, energy_price, carbon_intensity)
     return answer(question, prices=prices, slo=case.slo if case else None)
 

@@ -221,7 +221,7 @@ def _length_rule(question: Question) -> Rule:
 def _source_rules(question: Question) -> tuple[Rule, ...]:
     """What passes the encoder of an encoder-decoder is not longer than that takes, unless `max_model_len` asks for more."""
     model, source = question.model, question.model.source
-    if source is None or model.audio is not None:
+    if source is None or model.audio is not None or model.images is not None:
         return ()
     read, longest = question.workload.source_tokens, question.max_model_len or source.longest or model.max_context
     rule = Rule(

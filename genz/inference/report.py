@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from genz.errors import DoesNotFitError
 from genz.footprint import Memory
 from genz.inference.lengths import windows_of
+from genz.specs.huggingface import ENDLESS
 from genz.specs.workload import MAX_COUNT
 from genz.units import format_bytes, format_count, format_si
 
@@ -230,8 +231,8 @@ def _limits(prediction: Prediction) -> str:
     model = prediction.question.model
     # The longest request of a decoder; what an encoder reads has limits of its own.
     reach = (
-        f" Longest request at this batch: {'any' if longest is None else f'{longest:,} tokens'} (the model was made for "
-        f"{model.max_context:,})."
+        f" Longest request at this batch: {'any' if longest is None else f'{longest:,} tokens'} (the model "
+        f"{'has no limit' if model.max_context >= ENDLESS else f'was made for {model.max_context:,}'})."
     )
     shown = reach if model.source is None and model.takes_text else ""
     return (

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from genz.inference.prediction import Prediction
 
 SYMBOLS = {"prefill": "circle", "decode": "diamond"}
+ENCODER_SYMBOL = "square"
 SMALLEST, LARGEST = 6.0, 32.0  # pixels
 TERA = 1e12
 MARGIN, LABEL_MARGIN = 3.0, 50.0  # room around the points, and right of them for the names of the ceilings, as factors
@@ -100,7 +101,7 @@ def ceilings(prediction: Prediction) -> dict[str, float]:
 
 
 def _phases(prediction: Prediction) -> dict[str, PhaseCost]:
-    return {name: getattr(prediction.outcome, name) for name in prediction.phases}
+    return {name: prediction.outcome.phases[name] for name in prediction.phases}
 
 
 def _flops(prediction: Prediction, cost: OperatorCost) -> float:
@@ -172,7 +173,7 @@ def _draw_points(figure: Figure, points: list[Point], *, phase: str, bound: str,
         hoverinfo="text",
         customdata=[[point.cost.operator.layer, point.cost.operator.name] for point in points],
         marker={
-            "symbol": SYMBOLS[phase],
+            "symbol": SYMBOLS.get(phase, ENCODER_SYMBOL),
             "color": theme.BOUND_COLOURS[bound],
             "opacity": 0.85,
             "size": [max(LARGEST * (float(point.cost.device_time) / longest) ** 0.5, SMALLEST) for point in points],

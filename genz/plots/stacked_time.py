@@ -52,11 +52,11 @@ def stacked_time(
     listed = predictions if isinstance(predictions, Iterable) else [predictions]
     asked = [check_prediction(item) for item in listed]
     names = _names(asked, labels)
-    phases = [name for name in ("prefill", "decode") if any(name in item.phases for item in asked)]
+    encoders = dict.fromkeys(name for item in asked for name, _ in item.outcome.encoders)
+    phases = [name for name in (*encoders, "prefill", "decode") if any(name in item.phases for item in asked)]
     figure = theme.new_figure(dark=dark, rows=len(phases))
     parts = {
-        phase: [parts_of(getattr(item.outcome, phase), by) if phase in item.phases else {} for item in asked]
-        for phase in phases
+        phase: [parts_of(item.outcome.phases[phase], by) if phase in item.phases else {} for item in asked] for phase in phases
     }
     shown = _folded(parts, by)
     colours = _colours(shown, by, _categories(asked) if by == "operator" else {})
@@ -90,7 +90,7 @@ def parts_of(phase: PhaseCost, by: str) -> dict[str, float]:
 
 def _categories(predictions: list[Prediction]) -> dict[str, str]:
     """The category of each operator."""
-    operators = [cost.operator for item in predictions for p in item.phases for cost in getattr(item.outcome, p).operators]
+    operators = [cost.operator for item in predictions for p in item.phases for cost in item.outcome.phases[p].operators]
     return {operator.name: operator.category for operator in operators}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from genz.errors import InvalidValueError, shown, unknown_name
 from genz.explore.planning.constraints import DEVICES, RENT, TPOT, settle_constraints
 from genz.explore.planning.machines import Candidate, settle_candidates
+from genz.inference.lengths import refuse_denoiser
 from genz.inference.prices import Prices, settle_prices
 from genz.inference.question import use_case_of
 from genz.specs import catalog
@@ -123,6 +124,7 @@ def settle(
     )
     load = _load(requests_per_second, concurrent_users)
     model_spec = model if isinstance(model, ModelSpec) else catalog.model(model, treat_as=treat_as)
+    refuse_denoiser(model_spec)
     candidates = settle_candidates(platforms)
     prices = {candidate.name: _prices(candidate, price, energy_price) for candidate in candidates}
     _check_price_names(price, candidates)

@@ -10,9 +10,10 @@ import numpy as np
 
 from genz.explore.planning.machines import Candidate
 from genz.explore.planning.steady_state import residence, token_time
-from genz.inference.evaluate import cost_of, decode_step, memory_of, prefill_step
+from genz.inference.evaluate import cost_of, decode_step, memory_of, prompt_costs
 from genz.inference.prices import Prices
 from genz.inference.question import Question
+from genz.numerics import total
 
 Array = Any  # of floats; formulas are written for numbers, see `genz.numerics`
 BLOCK = 4096  # batches that are evaluated at once
@@ -94,12 +95,12 @@ class Replica:
         """Prefill by one and by two prompts on each rank; only a pipeline overlaps them."""
         if self.question.parallelism.pipeline == 1:
             one = self.at(1)
-            cost = cost_of(one, prefill_step(one))
-            return Prompts(float(cost.time), float(cost.time), float(self._alike * cost.dynamic_energy))
-        both = self.at(np.array([1.0, 2.0]))
-        cost = cost_of(both, prefill_step(both))
-        first, two = np.broadcast_to(cost.time, 2)
-        energy = np.broadcast_to(self._alike * cost.dynamic_energy, 2)[0]
+            costs = prompt_costs(one)
+            time, energy = (total([getattr(cost, name) for cost in costs]) for name in ("time", "dynamic_energy"))
+            return Prompts(float(time), float(time), float(self._alike * energy))
+        costs = prompt_costs(self.at(np.array([1.0, 2.0])))
+        first, two = np.broadcast_to(total([cost.time for cost in costs]), 2)
+        energy = np.broadcast_to(self._alike * total([cost.dynamic_energy for cost in costs]), 2)[0]
         return Prompts(float(first), float(two - first), float(energy))
 
     @property

@@ -54,6 +54,10 @@ def plan(
     max_model_len: int | None = None,
     gpu_memory_utilization: float | None = None,
     treat_as: str | None = None,
+    images: int = 0,
+    image_size: str | tuple[int, int] | None = None,
+    image_tokens: int | None = None,
+    embed: bool = False,
 ) -> Plan:
     """Find the deployments that serve a load within objectives of latency and budgets, the best first.
 
@@ -64,7 +68,7 @@ def plan(
     Args:
         model: name, hub id, or path of a `config.json`; or a `ModelSpec`.
         use_case: lengths, beams and objectives from the catalog.
-        input, output, beams, cached: tokens and beams of a request, as of `genz.predict`.
+        input, output, beams, cached, images, image_size, image_tokens, embed: a request, as of `genz.predict`.
         slo: {"ttft": "500 ms", "tpot": "30 ms", "e2e": "20 s"}, any of them; numbers are seconds. They replace those of the
             use case one by one, None lifts one.
         requests_per_second, concurrent_users: the load, one of the two: requests that arrive, or that are in flight.
@@ -116,6 +120,10 @@ def plan(
         routing=routing,
         max_model_len=max_model_len,
         gpu_memory_utilization=gpu_memory_utilization,
+        images=images,
+        image_size=image_size,
+        image_tokens=image_tokens,
+        embed=embed,
     )
     space = build_space(asked)
     options = [option for found in deployments(asked, space) if (option := _best_of(asked, found)) is not None]
