@@ -43,7 +43,8 @@ class Attention:
     with its queries. Attention that is not `causal` sees what comes after, too, and
     keeps no cache. `source` is the width of what is attended where that is not the sequence itself: the output of an
     encoder (cross attention), whose keys and values are made once and kept. Keys may go without the others' `key_bias`.
-    A layer that `borrows` attends to the keys and values of an earlier one and makes and keeps none.
+    A layer that `borrows` attends to the keys and values of an earlier one and makes and keeps none. Where `keys_are_values`
+    one matrix makes both, which are normalised and kept apart.
     """
 
     hidden: int
@@ -64,6 +65,7 @@ class Attention:
     gated: bool = False
     key_bias: bool = True
     borrows: bool = False
+    keys_are_values: bool = False
 
     kind = "attention"
 
@@ -77,12 +79,10 @@ class Attention:
         output = Linear("output", query, self.hidden, bias=self.output_bias, split="row", unit=self.head_dim)
         if self.borrows:
             return queries, output
-        return (
-            queries,
-            Linear("key", attended, key_value, replicable=True, **split | {"bias": self.qkv_bias and self.key_bias}),  # type: ignore
-            Linear("value", attended, key_value, replicable=True, **split),  # type: ignore[arg-type]
-            output,
-        )
+        keys = Linear("key", attended, key_value, replicable=True, **split | {"bias": self.qkv_bias and self.key_bias})  # type: ignore
+        if self.keys_are_values:
+            return queries, keys, output
+        return queries, keys, Linear("value", attended, key_value, replicable=True, **split), output  # type: ignore[arg-type]
 
     @property
     def vectors(self) -> int:

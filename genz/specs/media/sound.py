@@ -121,3 +121,22 @@ class SubsampledFrames:
         tokens = ceil_div(frames, self.reduction)
         sequences = ceil_div(tokens, self.most)
         return Passes((Media(AUDIO, sequences, tokens if sequences == 1 else self.most),), tokens)
+
+
+@dataclass(frozen=True)
+class StridedFrames:
+    """Gemma 4: frames of `width` samples, half a frame of silence first, of which two convolutions of stride 2 make tokens.
+
+    Source: `_compute_audio_num_tokens` in processing_gemma4.py; longer clips than `most` tokens are cut there.
+    """
+
+    width: int = 320
+    most: int = 750
+
+    def passes(self, seconds: float) -> Passes:
+        samples = math.floor(seconds * SAMPLES_PER_SECOND)
+        frames = max((samples + self.width // 2 - self.width - 1) // SAMPLES_PER_FRAME + 1, 1)
+        tokens = ceil_div(ceil_div(frames, 2), 2)
+        if tokens > self.most:
+            raise _too_long(seconds, self.most * 4 * SAMPLES_PER_FRAME / SAMPLES_PER_SECOND, "a clip")
+        return Passes((Media(AUDIO, 1, tokens),), tokens)

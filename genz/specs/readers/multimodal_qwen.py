@@ -99,6 +99,21 @@ def qwen3_vl(config: Config, preprocessor: Config) -> Composite:
     )
 
 
+def qwen3_5(config: Config, preprocessor: Config) -> Composite:
+    """Qwen3.5: Qwen3-VL's tower without the outputs of its inner layers, before gated delta nets, dense or of experts."""
+    mixture = config.text("model_type", default="qwen3_5") == "qwen3_5_moe"
+    tower = part(config, "vision_config", default={**QWEN3_TOWER, "deepstack_visual_indexes": None})
+    if tower.raw.get("deepstack_visual_indexes"):
+        raise tower.error(
+            "deepstack_visual_indexes", tower.raw["deepstack_visual_indexes"], "none: this tower has no such outputs"
+        )
+    return Composite(
+        *_flat_text(config, "qwen3_5_moe_text" if mixture else "qwen3_5_text"),
+        (towers_qwen.qwen3_vision(tower),),
+        _smart_resize(preprocessor, tower, QWEN3_PIXELS),
+    )
+
+
 WHISPER_TOWER = {
     "num_mel_bins": 128,
     "encoder_layers": 32,
@@ -145,6 +160,8 @@ COMPOSITES: dict[str, CompositeReader] = {
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
     "qwen3_vl_moe": qwen3_vl,
+    "qwen3_5": qwen3_5,
+    "qwen3_5_moe": qwen3_5,
     "qwen2_audio": qwen2_audio,
     "qwen3_omni_moe": qwen3_omni,
     "qwen3_omni_moe_thinker": qwen3_omni,
